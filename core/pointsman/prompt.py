@@ -1,0 +1,365 @@
+"""A Converse request, and its outline: the blocks that a cache point can follow, known by digest and tokens.
+
+Knows the shape of a request and what the cache key of a prefix depends on; knows no model and decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from hashlib import blake2b
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import orjson
+from xxhash import xxh3_128_digest
+
+from pointsman.tokens import TokenCounter
+
+SECTIONS = ("tools", "system", "messages")
+
+_KINDS = {
+    "text": "text",
+    "toolSpec": "tool",
+    "systemTool": "tool",
+    "toolUse": "tool_use",
+    "toolResult": "tool_result",
+    "image": "image",
+    "document": "document",
+    "video": "video",
+    "audio": "audio",
+    "reasoningContent": "reasoning",
+    "guardContent": "guard",
+    "citationsContent": "citations",
+    "searchResult": "search_result",
+}
+_COUNTABLE_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})
+_TTL_ORDER = ("5m", "1h")
+_PROCESS_KEY = os.urandom(32)
+
+# A change of these drops the whole cache on Bedrock (bedrock.md A6: thinking and effort measured live, the output
+# schema by users' reports; 2026-11-22). Sampling parameters don't.
+_ROOT_FIELDS = ("thinking", "reasoning_config", "reasoningConfig", "output_config", "effort")
+
+
+class Block(NamedTuple):
+    """The smallest piece that a cache point can follow. A tuple, since hundreds are made for each request.
+
+    `digest` names the whole prefix that ends with this block. `tokens` is None where it can't be known (a PDF, an
+    image): such a prefix counts as above any minimum.
+    """
+
+    section: str
+    role: str | None
+    kind: str
+    digest: bytes
+    tokens: int | None
+
+
+class CachePoint(NamedTuple):
+    """A cache point behind the block with the index `after`; `ttl` is `"5m"` or `"1h"`."""
+
+    after: int
+    ttl: str = "5m"
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The prompt from its start to one cut: the block it ends with, its digest and (estimated) tokens."""
+
+    after: int
+    digest: bytes
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """The blocks of a prompt in the order tools, system, messages, without any of their text.
+
+    `points` are those that the caller placed, `kinds` all kinds of block, those inside tool results too.
+    `turn` names the user turn that the last message belongs to: the same through a whole tool loop.
+    `scale` corrects the tokens for one model.
+    """
+
+    blocks: tuple[Block, ...]
+    points: tuple[CachePoint, ...] = ()
+    kinds: frozenset[str] = frozenset()
+    turn: bytes | None = None
+    in_tool_loop: bool = False
+    scale: float = 1.0
+    _sums: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    _first_unknown: int = field(default=0, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.blocks and not self._sums:
+            tokens = [block.tokens for block in self.blocks]
+            unknown = tokens.index(None) if None in tokens else len(tokens)
+            object.__setattr__(self, "_sums", tuple(accumulate(count or 0 for count in tokens)))
+            object.__setattr__(self, "_first_unknown", unknown)
+
+    @classmethod
+    def of_blocks(cls, blocks: Iterable[Block], *, points: Iterable[CachePoint] = ()) -> Outline:
+        """An outline made without any prompt, so that recorded traffic can be replayed."""
+        blocks = tuple(blocks)
+        return cls(blocks=blocks, points=tuple(points), kinds=frozenset(block.kind for block in blocks))
+
+    def scaled(self, scale: float) -> Outline:
+        """The same outline with its tokens multiplied by what a model's usage has taught."""
+        return Outline(
+            blocks=self.blocks,
+            points=self.points,
+            kinds=self.kinds,
+            turn=self.turn,
+            in_tool_loop=self.in_tool_loop,
+            scale=scale,
+            _sums=self._sums,
+            _first_unknown=self._first_unknown,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of the whole prompt; blocks that can't be counted add nothing."""
+        return self.tokens_to(len(self.blocks) - 1)
+
+    @property
+    def counted(self) -> bool:
+        """Whether the tokens of every block are known."""
+        return self._first_unknown >= len(self.blocks)
+
+    def tokens_to(self, index: int) -> int:
+        """Estimated tokens of the prefix that ends with the block at `index`; 0 for -1."""
+        return round(self._sums[index] * self.scale) if index >= 0 else 0
+
+    def reaches(self, index: int, minimum: int | None) -> bool:
+        """Whether the prefix that ends at `index` has at least `minimum` tokens, as far as can be told."""
+        return minimum is None or index >= self._first_unknown or self.tokens_to(index) >= minimum
+
+    def prefix(self, index: int) -> Prefix:
+        """The prefix that ends with the block at `index`."""
+        return Prefix(index, self.blocks[index].digest, self.tokens_to(index))
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A Converse request as boto3 takes it. It is read, never changed: every edit returns a new request.
+
+    What is read of it is read at once, so that changing a message in place between two calls is seen.
+    """
+
+    request: Mapping[str, Any]
+
+    @classmethod
+    def of_text(cls, text: str) -> Prompt:
+        """A prompt of one user message."""
+        return cls({"messages": [{"role": "user", "content": [{"text": text}]}]})
+
+    @property
+    def tools(self) -> Sequence[Mapping[str, Any]]:
+        """The entries of `toolConfig.tools`, cache points included."""
+        return (self.request.get("toolConfig") or {}).get("tools") or ()
+
+    @property
+    def system(self) -> Sequence[Mapping[str, Any]]:
+        """The blocks of `system`, cache points included."""
+        return self.request.get("system") or ()
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        """The messages, cache points included."""
+        return self.request.get("messages") or ()
+
+    @property
+    def forces_tool(self) -> bool:
+        """Whether the tool choice obliges the model to call a tool (`any` or a named one)."""
+        choice = (self.request.get("toolConfig") or {}).get("toolChoice") or {}
+        return "any" in choice or "tool" in choice
+
+    @property
+    def output_schema(self) -> Any:
+        """The structured output that is asked for, or None."""
+        return (self.request.get("outputConfig") or {}).get("textFormat")
+
+    def turn_index(self) -> int:
+        """Index of the user message that began the current turn: the last one that isn't tool results; else -1."""
+        messages = self.messages
+        for index in range(len(messages) - 1, -1, -1):
+            message = messages[index]
+            if message["role"] == "user" and not any("toolResult" in block for block in message["content"]):
+                return index
+        return -1
+
+    def question(self) -> str:
+        """The text of the user message that began the current turn: what is asked, in any of its blocks."""
+        index = self.turn_index()
+        if index < 0:
+            return ""
+        return "\n".join(block["text"] for block in self.messages[index]["content"] if "text" in block)
+
+    def outline(self, counter: TokenCounter, *, key: bytes | None = None) -> Outline:
+        """The prompt's blocks with their digests, keyed with `key` (by default one of this process).
+
+        Raises:
+            TypeError, KeyError, AttributeError: the request is not of Converse's shape, or holds what JSON can't.
+        """
+        walk = _Walk(counter)
+        for tool in self.tools:
+            walk.add("tools", None, tool)
+        for block in self.system:
+            walk.add("system", None, block)
+        turn_index, turn_hashes = self.turn_index(), 0
+        for index, message in enumerate(self.messages):
+            for block in message["content"]:
+                walk.add("messages", message["role"], block)
+            if index == turn_index:
+                turn_hashes = len(walk.hashes)
+        return Outline(
+            blocks=walk.chained(self._root(), self._messages_root(walk.kinds), key or _PROCESS_KEY),
+            points=tuple(walk.points),
+            kinds=frozenset(walk.kinds),
+            turn=blake2b(
+                b"".join(walk.hashes[:turn_hashes]), key=key or _PROCESS_KEY, digest_size=16
+            ).digest(),
+            in_tool_loop=0 <= turn_index < len(self.messages) - 1,
+        )
+
+    def with_cache_points(self, points: Iterable[CachePoint]) -> dict[str, Any]:
+        """The request with exactly these cache points; lists and messages that don't change are shared."""
+        laid = _Layer({point.after: point.ttl for point in points})
+        request = dict(self.request)
+        if self.tools:
+            tools = laid.over(self.tools)
+            if tools is not self.tools:
+                request["toolConfig"] = {**request["toolConfig"], "tools": tools}
+        if self.system:
+            request["system"] = laid.over(self.system)
+        if self.messages:
+            request["messages"] = [laid.over_message(message) for message in self.messages]
+        return request
+
+    def without_cache_points(self) -> dict[str, Any]:
+        """The request with every cache point taken out."""
+        return self.with_cache_points(())
+
+    def _root(self) -> bytes:
+        fields = self.request.get("additionalModelRequestFields")
+        told = (
+            {name: fields[name] for name in _ROOT_FIELDS if name in fields}
+            if isinstance(fields, Mapping)
+            else {}
+        )
+        schema = self.output_schema
+        return orjson.dumps([told, schema], default=_plain) if told or schema else b""
+
+    def _messages_root(self, kinds: Iterable[str]) -> bytes:
+        # Both drop the cached messages, and nothing before them (bedrock.md A6).
+        return b"forced" * self.forces_tool + b"images" * ("image" in kinds)
+
+
+class _Walk:
+    """Gathers the blocks of one prompt; the digests are chained afterwards, when all kinds are known."""
+
+    def __init__(self, counter: TokenCounter) -> None:
+        self.counter = counter
+        self.hashes: list[bytes] = []
+        self.points: list[CachePoint] = []
+        self.kinds: set[str] = set()
+        self._seen: list[tuple[str, str | None, str, int | None]] = []
+
+    def add(self, section: str, role: str | None, block: Mapping[str, Any]) -> None:
+        name = next(iter(block))
+        if name == "cachePoint":
+            self._add_point(block[name].get("ttl") or "5m")
+            return
+        data = orjson.dumps(block, default=_plain)
+        kind = _KINDS.get(name, "other")
+        tokens: int | None
+        if kind == "document":
+            kind, tokens = self._document(block[name])
+        elif kind in ("image", "video", "audio"):
+            tokens = None
+        else:
+            tokens = self.counter.count(kind=kind, size=len(data))
+            if kind == "tool_result":
+                nested = {_KINDS.get(key) for inner in block[name]["content"] for key in inner}
+                media = nested & {"image", "document", "video"}
+                if media:
+                    self.kinds.update(kind for kind in media if kind)
+                    tokens = None
+        self.kinds.add(kind)
+        self.hashes.append(xxh3_128_digest(data))
+        self._seen.append((section, role, kind, tokens))
+
+    def _add_point(self, ttl: str) -> None:
+        # A point first in its list marks the same prefix as one at the end of the list before it; and of two
+        # behind one block, the longer TTL is what the caller wants.
+        after = len(self.hashes) - 1
+        if self.points and self.points[-1].after == after:
+            self.points[-1] = CachePoint(after, max(ttl, self.points[-1].ttl, key=_TTL_ORDER.index))
+        elif after >= 0:
+            self.points.append(CachePoint(after, ttl))
+
+    def _document(self, document: Mapping[str, Any]) -> tuple[str, int | None]:
+        if document.get("format") == "pdf":
+            return "pdf", None
+        source = document.get("source") or {}
+        text = source.get("bytes") or source.get("text")
+        if text is None or document.get("format", "txt") not in _COUNTABLE_DOCUMENTS:
+            return "document", None
+        return "document", self.counter.count(kind="text", size=len(text))
+
+    def chained(self, root: bytes, messages_root: bytes, key: bytes) -> tuple[Block, ...]:
+        """The blocks, each with the digest of everything up to it."""
+        chain = blake2b(root, key=key[:64], digest_size=16)
+        blocks = []
+        section_before, role_before = "", None
+        for (section, role, kind, tokens), hashed in zip(self._seen, self.hashes, strict=True):
+            if section != section_before or role != role_before:
+                if section == "messages" and section_before != "messages":
+                    chain.update(messages_root)
+                chain.update(f"|{section}|{role}|".encode())
+                section_before, role_before = section, role
+            chain.update(hashed)
+            blocks.append(Block(section, role, kind, chain.copy().digest(), tokens))
+        return tuple(blocks)
+
+
+class _Layer:
+    """Lays cache points on the lists of a request, block by block in the order of the outline."""
+
+    def __init__(self, ttls: Mapping[int, str]) -> None:
+        self.ttls = ttls
+        self.index = -1
+
+    def over(self, blocks: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """The blocks with this layer's points, or the very same list where nothing changes."""
+        laid: list[Mapping[str, Any]] = []
+        for block in blocks:
+            if "cachePoint" in block:
+                continue
+            self.index += 1
+            laid.append(block)
+            if (ttl := self.ttls.get(self.index)) is not None:
+                laid.append(
+                    {"cachePoint": {"type": "default"} if ttl == "5m" else {"type": "default", "ttl": ttl}}
+                )
+        return blocks if len(laid) == len(blocks) and all(map(_same_block, laid, blocks)) else laid
+
+    def over_message(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The message with this layer's points, or the very same one where nothing changes."""
+        content = self.over(message["content"])
+        return message if content is message["content"] else {**message, "content": content}
+
+
+def _same_block(laid: Mapping[str, Any], original: Mapping[str, Any]) -> bool:
+    return laid is original or laid == original
+
+
+def _plain(value: object) -> object:
+    """What stands in a digest for a value that JSON doesn't have."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return xxh3_128_digest(bytes(value)).hex()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} stands in the request, which has no JSON form")

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from pointsman.errors import PointsmanError
+
 Section = Literal["tools", "system", "messages"]
 FinishReason = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence"]
 Progress = Callable[[int, int], None]
@@ -19,7 +21,7 @@ It may raise `GenerationCancelled`, because the client has gone: an engine clean
 """
 
 
-class EngineError(Exception):
+class EngineError(PointsmanError):
     """The engine could not do its work; the server answers with ModelErrorException."""
 
 

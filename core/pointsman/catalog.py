@@ -181,7 +181,7 @@ class Catalog:
     def _look_up(self, model_id: str) -> Model:
         if (override := self._overrides.get(model_id)) is not None:
             return override
-        named = _named_by(model_id)
+        named = named_by(model_id)
         if named is None:
             named = self._behind_profile(model_id)
         entry = self._entry(named) if named else None
@@ -199,7 +199,8 @@ class Catalog:
         return replace(entry, invoke_id=model_id, price=published_price(named) or published_price(entry.id))
 
     def _entry(self, named: str) -> Model | None:
-        for candidate in (named, named.partition(".")[2]):
+        prefix, _, rest = named.partition(".")
+        for candidate in (named, rest if prefix in GEO_PREFIXES else named):
             found = self._by_id.get(candidate) or self._by_stem.get(_stem(candidate))
             if found is not None:
                 return found
@@ -214,8 +215,10 @@ class Catalog:
         except Exception as exc:  # noqa: BLE001 - a resolver is advice: without it the model is merely unknown
             warnings.warn(f"could not resolve {arn!r}: {exc}", PointsmanWarning, stacklevel=2)
             return None
-        return _named_by(target) or None
+        return named_by(target) or None
 
+
+GEO_PREFIXES = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "ca", "global"})
 
 _MOST_RESOLVED = 4096
 
@@ -223,7 +226,7 @@ _ARN = re.compile(r"arn:[\w-]+:bedrock:(?P<region>[\w-]*):\d*:(?P<kind>[\w-]+)/(
 _VERSION_SUFFIX = re.compile(r"(-\d{8})?(-v\d+(:\w+)*)?$")
 
 
-def _named_by(model_id: str) -> str | None:
+def named_by(model_id: str) -> str | None:
     """The model or profile id in an id or ARN; None if the ARN's text doesn't tell."""
     match = _ARN.fullmatch(model_id)
     if match is None:

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import orjson
 from xxhash import xxh3_128_digest
 
+from pointsman.errors import InvalidRequestError
 from pointsman.tokens import TokenCounter
 
 SECTIONS = ("tools", "system", "messages")
+TTLS = ("5m", "1h")
 
 _KINDS = {
     "text": "text",
@@ -36,7 +38,6 @@ _KINDS = {
     "searchResult": "search_result",
 }
 _COUNTABLE_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})
-_TTL_ORDER = ("5m", "1h")
 _PROCESS_KEY = os.urandom(32)
 
 # A change of these drops the whole cache on Bedrock (bedrock.md A6: thinking and effort measured live, the output
@@ -201,6 +202,7 @@ class Prompt:
         """The prompt's blocks with their digests, keyed with `key` (by default one of this process).
 
         Raises:
+            InvalidRequestError: a cache point has a TTL that there isn't.
             TypeError, KeyError, AttributeError: the request is not of Converse's shape, or holds what JSON can't.
         """
         walk = _Walk(counter)
@@ -270,7 +272,7 @@ class _Walk:
     def add(self, section: str, role: str | None, block: Mapping[str, Any]) -> None:
         name = next(iter(block))
         if name == "cachePoint":
-            self._add_point(block[name].get("ttl") or "5m")
+            self._add_point(block[name])
             return
         data = orjson.dumps(block, default=_plain)
         kind = _KINDS.get(name, "other")
@@ -291,12 +293,15 @@ class _Walk:
         self.hashes.append(xxh3_128_digest(data))
         self._seen.append((section, role, kind, tokens))
 
-    def _add_point(self, ttl: str) -> None:
+    def _add_point(self, point: Mapping[str, Any]) -> None:
+        ttl = point.get("ttl") or TTLS[0]
+        if ttl not in TTLS:
+            raise InvalidRequestError(f"a cachePoint has the ttl {ttl!r}. Use one of {', '.join(TTLS)}.")
         # A point first in its list marks the same prefix as one at the end of the list before it; and of two
         # behind one block, the longer TTL is what the caller wants.
         after = len(self.hashes) - 1
         if self.points and self.points[-1].after == after:
-            self.points[-1] = CachePoint(after, max(ttl, self.points[-1].ttl, key=_TTL_ORDER.index))
+            self.points[-1] = CachePoint(after, max(ttl, self.points[-1].ttl, key=TTLS.index))
         elif after >= 0:
             self.points.append(CachePoint(after, ttl))
 

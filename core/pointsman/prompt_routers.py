@@ -22,7 +22,7 @@ from typing import Any
 
 import xxhash
 
-from pointsman.catalog import Catalog
+from pointsman.catalog import GEO_PREFIXES, Catalog
 from pointsman.errors import (
     InvalidRouterError,
     PointsmanWarning,
@@ -84,6 +84,7 @@ class PromptRouters:
         self._read_at: float | None = None
         self._custom: dict[str, RouterRecord] = {}
         self._tokens: dict[str, RouterRecord] = {}
+        self._defaults_in: dict[str, tuple[RouterRecord, ...]] = {}
         self._lock = threading.RLock()
         if self._file is not None and self._file.exists():
             self._load(self._file)
@@ -196,32 +197,38 @@ class PromptRouters:
                 self._read_at = self._file.stat().st_mtime
         return {}
 
-    def records(self) -> tuple[RouterRecord, ...]:
+    def records(self, *, region: str | None = None) -> tuple[RouterRecord, ...]:
         """Every router, the default ones first, then the created ones by age."""
         with self._lock:
             self._refresh()
-            return (
-                *self._defaults(self.region),
-                *sorted(self._custom.values(), key=lambda record: record.created),
-            )
+            created = sorted(self._custom.values(), key=lambda record: record.created)
+        return (*self._defaults(region or self.region), *created)
 
-    def find(self, name_or_arn: str) -> RouterRecord | None:
-        """The router of that ARN or name, or None. A default router's ARN is known by how it ends."""
+    def find(self, name_or_arn: str, *, region: str | None = None) -> RouterRecord | None:
+        """The router of that ARN or name, or None. A default router is known by how its ARN ends.
+
+        `region` is where a default router's models are invoked from: the ARN's Region unless it is given.
+        """
         parts = _split_arn(name_or_arn)
         if parts is None:
-            return next((record for record in self.records() if record.name == name_or_arn), None)
-        resource, region, account = parts
-        if resource.startswith("default-prompt-router/"):
-            wanted = resource.removeprefix("default-prompt-router/")
-            return next(
-                (record for record in self._defaults(region or self.region) if record.id == wanted), None
-            )
+            records = self.records(region=region)
+            return next((record for record in records if name_or_arn in (record.name, record.id)), None)
+        resource, arn_region, account = parts
+        kind, _, wanted = resource.partition("/")
+        if kind == "default-prompt-router":
+            defaults = self._defaults(region or arn_region or self.region)
+            return next((record for record in defaults if record.id == wanted), None)
         with self._lock:
             self._refresh()
-            record = self._custom.get(resource.removeprefix("prompt-router/"))
-        return record if (region, account) == (self.region, self.account) else None
+            record = self._custom.get(wanted)
+        return record if (arn_region, account) == (self.region, self.account) else None
 
     def _defaults(self, region: str) -> tuple[RouterRecord, ...]:
+        if region not in self._defaults_in:
+            self._defaults_in[region] = self._made_defaults(region)
+        return self._defaults_in[region]
+
+    def _made_defaults(self, region: str) -> tuple[RouterRecord, ...]:
         return tuple(
             RouterRecord(
                 id=router.id,
@@ -287,8 +294,7 @@ def as_arn(model_id: str, region: str, account: str) -> str:
     """The ARN of a model or inference profile id in that Region and account; an ARN stays as it is."""
     if model_id.startswith("arn:"):
         return model_id
-    # A foundation model's id begins with its provider, a profile's with a Geo prefix before that.
-    if model_id.count(".") > 1 and len(model_id.partition(".")[0]) <= len("global"):
+    if model_id.partition(".")[0] in GEO_PREFIXES:
         return f"arn:aws:bedrock:{region}:{account}:inference-profile/{model_id}"
     return f"arn:aws:bedrock:{region}::foundation-model/{model_id}"
 

@@ -1,0 +1,174 @@
+"""Which prefix is believed warm on which model, until when; corrected by the usage of every reply.
+
+Holds keyed digests only, never text. Knows what a read and a write do to a cache; knows nothing of where points
+should go, nor of HTTP. Time always comes in, in seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pointsman.catalog import Model, named_by
+from pointsman.prompt import CachePoint, Outline, Prefix
+from pointsman.usage import Usage
+
+if TYPE_CHECKING:
+    from pointsman.cache.placement import Placement
+
+SECONDS = {"5m": 300.0, "1h": 3600.0}
+
+# Estimated and counted tokens of one prefix differ by some per cent; more than this, and it's another prefix.
+_TOLERANCE = 1.1
+
+
+class _Entry(NamedTuple):
+    expires: float
+    ttl: str
+    counted: int | None
+
+
+class Refusal(NamedTuple):
+    """A kind of place where Bedrock refused a cache point: a section, and the kind of block before the point.
+
+    None stands for any.
+    """
+
+    section: str | None = None
+    kind: str | None = None
+
+    def covers(self, section: str, kind: str) -> bool:
+        """Whether a point behind such a block falls under this refusal."""
+        return self.section in (None, section) and self.kind in (None, kind)
+
+
+class Ledger:
+    """Our belief of what is warm. In memory, bounded per model (the longest unused goes first), thread-safe.
+
+    Args:
+        key: the secret that digests are keyed with; ledgers that shall agree need the same. Random by default.
+        bound: prefixes kept for each model and Region.
+    """
+
+    def __init__(self, *, key: bytes | None = None, bound: int = 16_384) -> None:
+        self.key = os.urandom(32) if key is None else key
+        self._bound = bound
+        self._warm: dict[tuple[str, str | None], OrderedDict[bytes, _Entry]] = {}
+        self._refusals: dict[str, frozenset[Refusal]] = {}
+        self._lock = threading.Lock()
+
+    def warm_prefix(self, outline: Outline, model: Model, now: float) -> Prefix | None:
+        """The longest prefix believed readable from the model's cache now, wherever a point would have to stand."""
+        return self._longest(outline, model, range(len(outline.blocks) - 1, -1, -1), now)
+
+    def readable(
+        self, outline: Outline, model: Model, points: Sequence[CachePoint], now: float
+    ) -> Prefix | None:
+        """The longest warm prefix that a request with these points would read.
+
+        Each point is matched at its own block and up to the model's look-back before it.
+        """
+        for point in sorted(points, reverse=True):
+            if not effective(outline, model, point.after):
+                continue
+            back = point.after - model.cache.lookback_blocks - (model.cache.lookback_blocks > 0)
+            found = self._longest(outline, model, range(point.after, max(back, 0) - 1, -1), now)
+            if found is not None:
+                return found
+        return None
+
+    def record(
+        self, outline: Outline, model: Model, placement: Placement, usage: Usage, now: float
+    ) -> None:
+        """Book what a reply's usage says was read and written under this placement.
+
+        `now` is when the request was sent, so that nothing is believed warm for longer than it is.
+        """
+        points = [point for point in placement.points if effective(outline, model, point.after)]
+        if not points:
+            return
+        expected = self.readable(outline, model, points, now)
+        cached = usage.cache_read_tokens + usage.cache_write_tokens
+        with self._lock:
+            entries = self._warm.setdefault(_owner(model), OrderedDict())
+            if expected is not None:
+                self._confirm(entries, outline, expected, usage, now)
+            for point in _written(outline, points, usage):
+                counted = cached if point is points[-1] else None
+                self._book(entries, outline.blocks[point.after].digest, point.ttl, now, counted)
+
+    def refuse(self, model: Model, refusal: Refusal) -> None:
+        """Remember that the model refused a cache point in such a place."""
+        with self._lock:
+            self._refusals[model.id] = self._refusals.get(model.id, frozenset()) | {refusal}
+
+    def refusals(self, model: Model) -> frozenset[Refusal]:
+        """The places where the model has refused cache points."""
+        return self._refusals.get(model.id, frozenset())
+
+    def _longest(
+        self, outline: Outline, model: Model, indices: Iterable[int], now: float
+    ) -> Prefix | None:
+        entries = self._warm.get(_owner(model))
+        if not entries:
+            return None
+        blocks = outline.blocks
+        for index in indices:
+            entry = entries.get(blocks[index].digest)
+            if entry is not None and entry.expires > now:
+                return Prefix(index, blocks[index].digest, entry.counted or outline.tokens_to(index))
+        return None
+
+    def _confirm(
+        self, entries: OrderedDict[bytes, _Entry], outline: Outline, expected: Prefix, usage: Usage, now: float
+    ) -> None:
+        """Refresh what was expected to be read; if less was read, whatever is longer than that is gone."""
+        read = usage.cache_read_tokens
+        if read and (not outline.counted or expected.tokens <= read * _TOLERANCE):
+            entry = entries.get(expected.digest)
+            if entry is not None:
+                self._book(entries, expected.digest, entry.ttl, now, read)
+            return
+        for index in range(expected.after, -1, -1):
+            if read and outline.tokens_to(index) <= read * _TOLERANCE:
+                return
+            entries.pop(outline.blocks[index].digest, None)
+
+    def _book(
+        self, entries: OrderedDict[bytes, _Entry], digest: bytes, ttl: str, now: float, counted: int | None
+    ) -> None:
+        before = entries.get(digest)
+        expires = now + SECONDS[ttl]
+        # Requests of one conversation may be booked out of order.
+        if before is None or before.expires <= expires:
+            entries[digest] = _Entry(expires, ttl, counted or (before.counted if before else None))
+        entries.move_to_end(digest)
+        if len(entries) > self._bound:
+            entries.popitem(last=False)
+
+
+def effective(outline: Outline, model: Model, index: int) -> bool:
+    """Whether a point behind that block caches anything: not below the model's minimum, nor above its maximum."""
+    rules = model.cache
+    if not rules.supported or not outline.reaches(index, rules.minimum_tokens):
+        return False
+    return rules.maximum_tokens is None or outline.tokens_to(index) <= rules.maximum_tokens
+
+
+def _written(outline: Outline, points: Sequence[CachePoint], usage: Usage) -> Sequence[CachePoint]:
+    """Those points whose prefix is in the cache after the reply, judged by its tokens."""
+    cached = usage.cache_read_tokens + usage.cache_write_tokens
+    if not cached:
+        return ()
+    if not outline.counted:
+        return points
+    correction = usage.input_tokens / max(outline.tokens, 1)
+    return [point for point in points if outline.tokens_to(point.after) * correction <= cached * _TOLERANCE]
+
+
+def _owner(model: Model) -> tuple[str, str | None]:
+    """Whose cache it is: the profile that was invoked (however it was named) and the Region."""
+    return named_by(model.invoke_id) or model.invoke_id, model.region

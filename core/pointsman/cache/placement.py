@@ -1,0 +1,151 @@
+"""Where cache points go on one prompt for one model. Knows outlines, rules and the ledger; no text, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pointsman.cache.ledger import Ledger, effective
+from pointsman.catalog import Model
+from pointsman.prompt import Block, CachePoint, Outline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """All the cache points of one prompt for one model, in the order of its blocks.
+
+    `by_caller` are the blocks behind which the caller had placed a point himself. `refused` are points of his that
+    the model would not take as they were, each with what was done and why.
+    """
+
+    points: tuple[CachePoint, ...] = ()
+    by_caller: frozenset[int] = frozenset()
+    refused: tuple[tuple[CachePoint, str], ...] = ()
+
+
+def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placement:
+    """Lay cache points on a prompt for a model: the caller's, then ours as far as the model's limit goes.
+
+    Ours stand at the end of the last user turn, of the history, of the system prompt and of the tools, wherever
+    the model takes a point and the prefix reaches its minimum; and behind what is warm, where the look-back from
+    those would not find it. The TTL is 5m, or 1h where a later point of the caller has it.
+    """
+    if not model.known:
+        return Placement(points=outline.points, by_caller=frozenset(p.after for p in outline.points))
+    kept, refused = _callers_points(outline, model, ledger)
+    points = {point.after: point for point in kept}
+    for index in _candidates(outline, model, ledger, now):
+        if len(points) >= model.cache.max_points:
+            break
+        if index not in points:
+            points[index] = CachePoint(index, _ttl_at(index, kept))
+    return Placement(
+        points=tuple(points[index] for index in sorted(points)),
+        by_caller=frozenset(point.after for point in kept),
+        refused=refused,
+    )
+
+
+def refusal_reason(outline: Outline, model: Model, ledger: Ledger, index: int) -> str | None:
+    """Why the model would refuse a cache point behind that block, or None if it takes it."""
+    rules, block = model.cache, outline.blocks[index]
+    if not rules.supported:
+        return f"{model.id} does not cache"
+    if block.section not in rules.sections:
+        return f"{model.id} takes no cache point in {block.section}"
+    if block.kind in rules.not_after:
+        return f"{model.id} takes no cache point after a {block.kind} block"
+    if not rules.with_tool_results and _with_tool_result(outline, index):
+        return f"{model.id} takes no cache point in a message with a tool result"
+    if any(refusal.covers(block.section, block.kind) for refusal in ledger.refusals(model)):
+        return f"{model.id} has refused a cache point in such a place before"
+    return None
+
+
+def _callers_points(
+    outline: Outline, model: Model, ledger: Ledger
+) -> tuple[tuple[CachePoint, ...], tuple[tuple[CachePoint, str], ...]]:
+    kept: list[CachePoint] = []
+    refused: list[tuple[CachePoint, str]] = []
+    for point in outline.points:
+        reason = refusal_reason(outline, model, ledger, point.after)
+        if reason is not None:
+            refused.append((point, reason))
+            continue
+        longest = kept[-1].ttl if kept else model.cache.ttls[-1]
+        if point.ttl not in model.cache.ttls or _longer(point.ttl, longest):
+            shorter = longest if point.ttl in model.cache.ttls else model.cache.ttls[-1]
+            shorter = longest if _longer(shorter, longest) else shorter
+            refused.append((point, f"TTL {point.ttl} became {shorter}: a TTL never rises, nor exceeds the model's"))
+            point = CachePoint(point.after, shorter)
+        kept.append(point)
+    excess = kept[: max(len(kept) - model.cache.max_points, 0)]
+    refused.extend((point, f"{model.id} takes {model.cache.max_points} cache points") for point in excess)
+    return tuple(kept[len(excess) :]), tuple(refused)
+
+
+def _candidates(outline: Outline, model: Model, ledger: Ledger, now: float) -> Iterator[int]:
+    """Blocks to place a point behind, the most valuable first."""
+    if not model.cache.supported:
+        return
+    ends = _ends(outline.blocks)
+    usable = [index for end in ends if (index := _usable(outline, model, ledger, end)) is not None]
+    warm = ledger.warm_prefix(outline, model, now)
+    if warm is not None:
+        found = ledger.readable(outline, model, [CachePoint(index) for index in usable], now)
+        takes_it = refusal_reason(outline, model, ledger, warm.after) is None
+        if (found is None or found.after < warm.after) and takes_it:
+            yield warm.after
+    yield from usable
+
+
+def _ends(blocks: tuple[Block, ...]) -> Iterator[int]:
+    """The ends of the last user turn, of the history, of the system prompt and of the tools."""
+    last = len(blocks) - 1
+    if last >= 0 and blocks[last].section == "messages":
+        yield last
+        history = _start_of_message(blocks, last) - 1
+        if history >= 0 and blocks[history].section == "messages":
+            yield history
+    for section in ("system", "tools"):
+        end = next((index for index in range(last, -1, -1) if blocks[index].section == section), None)
+        if end is not None:
+            yield end
+
+
+def _usable(outline: Outline, model: Model, ledger: Ledger, end: int) -> int | None:
+    """The last block up to `end`, in the same message or section, behind which a point is taken and caches."""
+    blocks = outline.blocks
+    for index in range(end, -1, -1):
+        if (blocks[index].section, blocks[index].role) != (blocks[end].section, blocks[end].role):
+            return None
+        if effective(outline, model, index) and refusal_reason(outline, model, ledger, index) is None:
+            return index
+    return None
+
+
+def _with_tool_result(outline: Outline, index: int) -> bool:
+    blocks = outline.blocks
+    if "tool_result" not in outline.kinds or blocks[index].section != "messages":
+        return False
+    start, end = _start_of_message(blocks, index), index
+    while end + 1 < len(blocks) and blocks[end + 1].role == blocks[index].role:
+        end += 1
+    return any(block.kind == "tool_result" for block in blocks[start : end + 1])
+
+
+def _start_of_message(blocks: tuple[Block, ...], index: int) -> int:
+    """The first block of the message that holds the block at `index`: roles alternate, so a role is a message."""
+    role = blocks[index].role
+    while index > 0 and blocks[index - 1].section == "messages" and blocks[index - 1].role == role:
+        index -= 1
+    return index
+
+
+def _ttl_at(index: int, kept: tuple[CachePoint, ...]) -> str:
+    """Never shorter than the caller's points behind it: a TTL must not rise."""
+    return "1h" if any(point.ttl == "1h" and point.after > index for point in kept) else "5m"
+
+
+def _longer(ttl: str, other: str) -> bool:
+    return ttl == "1h" and other == "5m"

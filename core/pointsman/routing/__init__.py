@@ -1,0 +1,17 @@
+"""Prompt routing: routers, the criteria they decide by, and the quality that they expect."""
+
+from pointsman.routing.criteria import RoutingCriteria
+from pointsman.routing.quality import QualityPredictor, SurfacePredictor
+from pointsman.routing.registry import RouterRegistry
+from pointsman.routing.router import Candidate, Decision, Router, choose
+
+__all__ = [
+    "Candidate",
+    "Decision",
+    "QualityPredictor",
+    "Router",
+    "RouterRegistry",
+    "RoutingCriteria",
+    "SurfacePredictor",
+    "choose",
+]

@@ -1,0 +1,210 @@
+"""Which model a prompt goes to. A router holds candidates and criteria; the choice itself is a pure function.
+
+Knows expected quality and expected bills; knows nothing of requests' other needs (see `pointsman.adapt`) or HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pointsman.cache import Ledger, Placement, place
+from pointsman.cache.ledger import effective
+from pointsman.catalog import Model
+from pointsman.errors import InvalidRouterError
+from pointsman.pricing import cost_of
+from pointsman.prompt import Outline, Prompt
+from pointsman.routing.criteria import RoutingCriteria
+from pointsman.routing.quality import QualityPredictor, SurfacePredictor
+from pointsman.usage import Usage
+
+# The reply's length isn't known before the call. The same length for every model keeps the comparison fair.
+EXPECTED_OUTPUT_TOKENS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One model as the decision saw it. `expected_cost` is USD for this request, None where no price is known."""
+
+    model: Model
+    expected_quality: float
+    expected_cost: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The model that was chosen, every candidate that was weighed or set aside, and why.
+
+    `set_aside` maps the model ids that could not serve the request to the reason.
+    """
+
+    router: str
+    model: Model
+    reason: str
+    candidates: tuple[Candidate, ...] = ()
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+    response_quality_difference: float = 0.0
+    predictor: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "router": self.router,
+            "model": self.model.invoke_id,
+            "reason": self.reason,
+            "candidates": [
+                {
+                    "model": candidate.model.invoke_id,
+                    "expected_quality": round(candidate.expected_quality, 4),
+                    "expected_cost": None if candidate.expected_cost is None else str(candidate.expected_cost),
+                }
+                for candidate in self.candidates
+            ],
+            "set_aside": dict(self.set_aside),
+            "response_quality_difference": self.response_quality_difference,
+            "predictor": self.predictor,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """Models, a fallback model and the routing criteria. Models are named by id, profile id or ARN.
+
+    The fallback model is always a candidate, whether `models` lists it or not. `name` is what a request's
+    `modelId` calls the router by.
+
+    Raises:
+        InvalidRouterError: `models` is empty or one string.
+    """
+
+    models: Sequence[str]
+    fallback_model: str
+    criteria: RoutingCriteria
+    name: str = "router"
+    predictor: QualityPredictor = field(default_factory=SurfacePredictor)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.models, str) or not self.models:
+            raise InvalidRouterError(f"models is {self.models!r}; it must be a list of model ids.")
+
+    @property
+    def model_ids(self) -> tuple[str, ...]:
+        """Every candidate once, in the order given, the fallback model last if it isn't listed."""
+        return tuple(dict.fromkeys((*self.models, self.fallback_model)))
+
+    def decide(
+        self, prompt: Prompt, candidates: Sequence[tuple[Model, Outline]], *, ledger: Ledger, now: float
+    ) -> Decision:
+        """Choose among the models that can serve the prompt, each with the outline in its own token counts.
+
+        If the fallback model is not among them, the one with the highest expected quality is the anchor.
+        """
+        models = [model for model, _ in candidates]
+        predicted = self.predictor.predict([prompt], models=models)
+        weighed = tuple(
+            Candidate(
+                model=model,
+                expected_quality=float(predicted[model.id][0]),
+                expected_cost=expected_cost(prompt, outline, model, ledger, now),
+            )
+            for model, outline in candidates
+        )
+        chosen, reason = choose(
+            weighed,
+            fallback_model=self.fallback_model,
+            response_quality_difference=self.criteria.response_quality_difference,
+            resolution=getattr(self.predictor, "resolution", 0.0),
+        )
+        return Decision(
+            router=self.name,
+            model=chosen.model,
+            reason=reason,
+            candidates=weighed,
+            response_quality_difference=self.criteria.response_quality_difference,
+            predictor=type(self.predictor).__name__,
+        )
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    *,
+    fallback_model: str,
+    response_quality_difference: float,
+    resolution: float = 0.0,
+) -> tuple[Candidate, str]:
+    """The candidate to invoke, and why.
+
+    With d the response quality difference: if any model's expected quality exceeds the fallback model's by more than
+    d, the cheapest of those; else the cheapest of the fallback model and of those that lose at most d. Ties: higher
+    quality, then the fallback model, then the order given. A gap below `resolution` counts as zero. A model without
+    a known price is chosen only as the fallback model. (AWS's documentation tells the first half, its announcement
+    the second.)
+    """
+    anchor = next(
+        (candidate for candidate in candidates if candidate.model.invoke_id == fallback_model),
+        None,
+    ) or max(candidates, key=lambda candidate: candidate.expected_quality)
+
+    def gain(candidate: Candidate) -> float:
+        gap = candidate.expected_quality - anchor.expected_quality
+        return 0.0 if abs(gap) < resolution else gap
+
+    priced = [candidate for candidate in candidates if candidate.expected_cost is not None]
+    d = response_quality_difference
+    better = [candidate for candidate in priced if candidate is not anchor and gain(candidate) > d]
+    if better:
+        chosen = _cheapest(better, anchor)
+        return chosen, f"expected to be better than {anchor.model.id} by {gain(chosen):.2f}, over the {d:.2f} asked for"
+    if anchor.expected_cost is None:
+        return anchor, "no other model is expected to be better by enough, and the fallback model's price is unknown"
+    within = [candidate for candidate in priced if candidate is anchor or -gain(candidate) <= d]
+    chosen = _cheapest(within, anchor)
+    if chosen is not anchor:
+        loss = abs(min(gain(chosen), 0.0))
+        return chosen, f"cheaper, and expected to lose {loss:.2f} at most {d:.2f} against {anchor.model.id}"
+    if len(within) == 1:
+        return anchor, f"fallback model: no other is expected to come within {d:.2f} of it"
+    return anchor, "fallback model: the cheapest for this request"
+
+
+def _cheapest(candidates: Sequence[Candidate], anchor: Candidate) -> Candidate:
+    def rank(candidate: Candidate) -> tuple[Decimal, float, bool]:
+        assert candidate.expected_cost is not None
+        return candidate.expected_cost, -candidate.expected_quality, candidate is not anchor
+
+    return min(candidates, key=rank)
+
+
+def expected_cost(
+    prompt: Prompt, outline: Outline, model: Model, ledger: Ledger, now: float
+) -> Decimal | None:
+    """USD to expect for this request on that model: what is warm there read, what a placement adds written."""
+    placement = place(outline, model, ledger, now)
+    usage = expected_usage(outline, model, placement, ledger, now, output_tokens=_expected_output(prompt))
+    return cost_of(usage, model.price).total
+
+
+def expected_usage(
+    outline: Outline, model: Model, placement: Placement, ledger: Ledger, now: float, *, output_tokens: int = 0
+) -> Usage:
+    """The usage to expect of this prompt under this placement. Blocks that can't be counted add nothing."""
+    warm = ledger.readable(outline, model, placement.points, now)
+    read = warm.tokens if warm else 0
+    points = [point for point in placement.points if effective(outline, model, point.after)]
+    one_hour = [point.after for point in points if point.ttl == "1h"]
+    cached = max(outline.tokens_to(points[-1].after), read) if points else 0
+    until_one_hour = outline.tokens_to(one_hour[-1]) if one_hour else 0
+    return Usage(
+        input_tokens=max(outline.tokens, cached),
+        cache_read_tokens=read,
+        cache_write_tokens=cached - read,
+        cache_write_1h_tokens=max(min(until_one_hour, cached) - read, 0),
+        output_tokens=output_tokens,
+    )
+
+
+def _expected_output(prompt: Prompt) -> int:
+    limit = (prompt.request.get("inferenceConfig") or {}).get("maxTokens")
+    return min(limit, EXPECTED_OUTPUT_TOKENS) if isinstance(limit, int) else EXPECTED_OUTPUT_TOKENS

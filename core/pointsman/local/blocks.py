@@ -29,7 +29,14 @@ _KINDS: Final = {
     "citationsContent": "citations",
     "searchResult": "search_result",
 }
-_INVALIDATING_FIELDS: Final = ("thinking", "reasoning", "reasoning_config", "reasoningConfig", "effort", "output_config")
+_INVALIDATING_FIELDS: Final = (
+    "thinking",
+    "reasoning",
+    "reasoning_config",
+    "reasoningConfig",
+    "effort",
+    "output_config",
+)
 """Members of additionalModelRequestFields whose change makes every prefix another one."""
 
 
@@ -240,7 +247,11 @@ def _entries(
 
 def _root(raw: Mapping[str, Any]) -> bytes:
     fields = raw.get("additionalModelRequestFields") or {}
-    chosen = {name: fields[name] for name in _INVALIDATING_FIELDS if name in fields} if isinstance(fields, dict) else {}
+    chosen = (
+        {name: fields[name] for name in _INVALIDATING_FIELDS if name in fields}
+        if isinstance(fields, dict)
+        else {}
+    )
     output = raw.get("outputConfig") or None
     return orjson.dumps([chosen, output], option=orjson.OPT_SORT_KEYS)
 

@@ -40,11 +40,14 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _NAME_PART: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _COMMON: Final = frozenset(
-    "a an and any are as at be by call can do does for from get give has have how i if in is it its list me my of on "
-    "or our please run set that the their them then there this to tool us use was what when which who will with you "
-    "your".split()
+    _WORD.findall(
+        "a an and any are as at be by call can do does for from get give has have how i if in is it its list me my "
+        "of on or our please run set that the their them then there this to tool us use was what when which who "
+        "will with you your"
+    )
 )
 _ANSWER_SENTENCES: Final = 2
+_QUESTION_CHARACTERS: Final = 600
 _TOKENS_PER_PIECE: Final = 8
 
 
@@ -85,11 +88,14 @@ class ExtractEngine:
         progress(total, total)
         question = _question(prompt.blocks)
         calls = [
-            ToolCall(name=tool["name"], input=_arguments(tool, question)) for tool in _tools_to_call(prompt, question)
+            ToolCall(name=tool["name"], input=_arguments(tool, question))
+            for tool in _tools_to_call(prompt, question)
         ]
         if calls:
             yield from calls
-            written = sum(count_tokens(call.name) + count_tokens(orjson.dumps(call.input).decode()) for call in calls)
+            written = sum(
+                count_tokens(call.name) + count_tokens(orjson.dumps(call.input).decode()) for call in calls
+            )
             yield Finish(reason="tool_use", output_tokens=written)
             return
         answer = self._answer(prompt.blocks, question)
@@ -126,12 +132,19 @@ class ExtractEngine:
         common = Counter(word for reading in readings for words in reading.words for word in words & asked)
         total = 1 + sum(len(reading.sentences) for reading in readings)
         scored = [
-            (sum(log(1 + total / common[word]) for word in words & asked) / (8 + len(words)), position, sentence)
+            (
+                sum(log(1 + total / common[word]) for word in words & asked) / (8 + len(words)),
+                position,
+                sentence,
+            )
             for position, (sentence, words) in enumerate(
                 pair for reading in readings for pair in zip(reading.sentences, reading.words, strict=True)
             )
         ]
-        best = sorted(sorted(scored, key=lambda one: (-one[0], one[1]))[:_ANSWER_SENTENCES], key=lambda one: one[1])
+        scored = [one for one in scored if one[2] not in question]
+        best = sorted(
+            sorted(scored, key=lambda one: (-one[0], one[1]))[:_ANSWER_SENTENCES], key=lambda one: one[1]
+        )
         return " ".join(sentence for score, _, sentence in best if score > 0) or NOTHING_FOUND
 
     def _reading(self, text: str) -> _Reading:
@@ -160,17 +173,18 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _question(blocks: Sequence[RenderedBlock]) -> str:
-    """The text of the last user message that has any; what is asked stands behind the documents."""
-    asked = [block for block in blocks if block.role == "user" and block.kind == "text"]
-    if not asked:
-        return ""
-    return "\n".join(block.text for block in asked if block.message == asked[-1].message)
+    """The last text of the user; of a long one, which holds its own context, the last lines."""
+    asked = next(
+        (block.text for block in reversed(blocks) if block.role == "user" and block.kind == "text"), ""
+    )
+    if len(asked) <= _QUESTION_CHARACTERS:
+        return asked
+    lines = [line for line in asked.splitlines() if line.strip()] or [asked]
+    return lines[-1][-_QUESTION_CHARACTERS:]
 
 
 def _is_source(block: RenderedBlock, question: str) -> bool:
-    if block.section == "tools" or block.role == "assistant":
-        return False
-    return block.text not in question
+    return block.section != "tools" and block.role != "assistant" and block.text != question
 
 
 def _tools_to_call(prompt: EnginePrompt, question: str) -> list[Mapping[str, Any]]:

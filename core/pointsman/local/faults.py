@@ -16,10 +16,19 @@ BROKEN_STREAM: Final = "broken-stream"
 _ANSWERS: Final = {
     "throttle": ("ThrottlingException", "Too many requests, please wait before trying again."),
     "unavailable": ("ServiceUnavailableException", "Bedrock is unable to process your request."),
-    "not-ready": ("ModelNotReadyException", "Model is not ready for inference. Wait and try your request again."),
-    "timeout": ("ModelTimeoutException", "Model has timed out in processing the request. Try your request again."),
+    "not-ready": (
+        "ModelNotReadyException",
+        "Model is not ready for inference. Wait and try your request again.",
+    ),
+    "timeout": (
+        "ModelTimeoutException",
+        "Model has timed out in processing the request. Try your request again.",
+    ),
     "internal": ("InternalServerException", "The system encountered an unexpected error during processing."),
-    BROKEN_STREAM: ("ModelErrorException", "The system encountered an unexpected error during model processing."),
+    BROKEN_STREAM: (
+        "ModelErrorException",
+        "The system encountered an unexpected error during model processing.",
+    ),
 }
 FAULTS: Final = tuple(_ANSWERS)
 _REMEMBERED: Final = 200_000

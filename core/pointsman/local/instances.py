@@ -90,15 +90,20 @@ class _Instance:
 
     def _number(self, schema: Mapping[str, Any], *, whole: bool) -> int | float:
         found = _next(self._numbers, float(schema.get("default", 1)))
-        found = max(found, schema.get("minimum", found), schema.get("exclusiveMinimum", found - 1) + 1)
-        found = min(found, schema.get("maximum", found), schema.get("exclusiveMaximum", found + 1) - 1)
+        found = max(
+            found, float(schema.get("minimum", found)), float(schema.get("exclusiveMinimum", found - 1)) + 1
+        )
+        found = min(
+            found, float(schema.get("maximum", found)), float(schema.get("exclusiveMaximum", found + 1)) - 1
+        )
         return round(found) if whole or found == round(found) else found
 
     def _string(self, schema: Mapping[str, Any]) -> str:
         if schema.get("format") in _FORMATS:
-            return _FORMATS[schema["format"]]
+            return str(_FORMATS[schema["format"]])
         found = _next(self._names, str(schema.get("default", self._filler)))
-        return found.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength", len(found) + 10_000)]
+        padded: str = found.ljust(int(schema.get("minLength", 0)), "x")
+        return padded[: schema.get("maxLength")]
 
 
 def _next(found: list[Value], otherwise: Value) -> Value:

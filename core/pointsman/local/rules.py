@@ -42,9 +42,10 @@ def _check_place(point: CachePoint, request: ConverseRequest, rules: CacheRules)
         raise extraneous_cache_point(point.pointer)
     if point.position == 0:
         raise invalid("There is nothing available to cache.")
-    if point.message is not None and not rules.with_tool_results:
-        if any("toolResult" in item for item in request.messages[point.message]["content"]):
-            raise extraneous_cache_point(point.pointer)
+    if rules.with_tool_results or point.message is None:
+        return
+    if any("toolResult" in item for item in request.messages[point.message]["content"]):
+        raise extraneous_cache_point(point.pointer)
 
 
 def _check_block_before(point: CachePoint, block: Block, model: Model) -> None:

@@ -35,7 +35,7 @@ def _service(name: str) -> ServiceModel:
 
 def _compile(shape: Shape, *, body_of: bool = False) -> Reader:
     if getattr(shape, "is_document_type", False):
-        return lambda value, path: value
+        return _any
     if isinstance(shape, StructureShape):
         return _structure(shape, in_url={"modelId"} if body_of else set())
     if isinstance(shape, ListShape):
@@ -52,6 +52,10 @@ def _compile(shape: Shape, *, body_of: bool = False) -> Reader:
         "float": _number(shape, (int, float)),
         "double": _number(shape, (int, float)),
     }[shape.type_name]
+
+
+def _any(value: Any, path: str) -> Any:  # noqa: ARG001 - a Reader
+    return value
 
 
 def _structure(shape: StructureShape, *, in_url: set[str]) -> Reader:

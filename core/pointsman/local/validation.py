@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from pointsman.catalog import Capabilities, Model
@@ -44,7 +45,9 @@ def check_capabilities(request: ConverseRequest, model: Model, *, streamed: bool
     can = model.capabilities
     kinds = {block.kind for block in request.blocks}
     if not can.images and "image" in kinds:
-        raise invalid("This model doesn't support the image content block that you provided. Remove it and try again.")
+        raise invalid(
+            "This model doesn't support the image content block that you provided. Remove it and try again."
+        )
     if not can.documents and kinds & {"document", "pdf"}:
         raise invalid("This model doesn't support documents.")
     if kinds & {"tool", "tool_use", "tool_result"}:
@@ -75,7 +78,7 @@ def _check_roles(messages: Sequence[Mapping[str, Any]]) -> None:
         raise invalid(
             "A conversation must start with a user message. Try again with a conversation that starts with a user message."
         )
-    for before, after in zip(messages, messages[1:], strict=False):
+    for before, after in pairwise(messages):
         if before["role"] == after["role"] or after["role"] == "system":
             raise invalid(
                 "A conversation must alternate between user and assistant roles. "
@@ -101,11 +104,15 @@ def _check_text(block: Mapping[str, Any], path: str, name: str) -> None:
 
 
 def _check_attachments(message: Mapping[str, Any], index: int) -> None:
-    attached = {member for block in message["content"] for member in block if member in ("image", "document", "video")}
+    attached = {
+        member for block in message["content"] for member in block if member in ("image", "document", "video")
+    }
     if not attached:
         return
     if message["role"] != "user":
-        raise invalid(f"messages.{index}: {', '.join(sorted(attached))} blocks are allowed in user messages only.")
+        raise invalid(
+            f"messages.{index}: {', '.join(sorted(attached))} blocks are allowed in user messages only."
+        )
     if "document" in attached and not any("text" in block for block in message["content"]):
         raise invalid(f"messages.{index}: a message with a document block must also have a text block.")
 
@@ -121,7 +128,9 @@ def _check_document_names(messages: Sequence[Mapping[str, Any]]) -> None:
                 f"character. Edit the document file name {name!r} and try again."
             )
         if name in seen:
-            raise invalid(f"Messages contain duplicate document names ({name}). Give each document its own name.")
+            raise invalid(
+                f"Messages contain duplicate document names ({name}). Give each document its own name."
+            )
         seen.add(name)
 
 
@@ -149,7 +158,9 @@ def _check_tool_turns(request: ConverseRequest) -> None:
             raise invalid(f"The toolUse blocks at messages.{index}.content contain duplicate Ids.")
         expected = calls
     if uses_tools and "toolConfig" not in request.body:
-        raise invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
+        raise invalid(
+            "The toolConfig field must be defined when using toolUse and toolResult content blocks."
+        )
     names = [tool["name"] for tool in request.tools]
     if len(set(names)) < len(names):
         raise invalid("The tools in toolConfig have duplicate names. Give each tool its own name.")
@@ -163,7 +174,9 @@ def _check_results(results: Sequence[str], expected: Sequence[str], index: int) 
         )
     missing = [one for one in expected if one not in results]
     if missing or len(set(results)) < len(results):
-        raise invalid(f"Expected toolResult blocks at messages.{index}.content for the following Ids: {', '.join(expected)}")
+        raise invalid(
+            f"Expected toolResult blocks at messages.{index}.content for the following Ids: {', '.join(expected)}"
+        )
 
 
 def _check_max_tokens(request: ConverseRequest, model: Model) -> None:
@@ -190,4 +203,6 @@ def _check_tool_choice(request: ConverseRequest, can: Capabilities) -> None:
     if not can.forced_tool_choice:
         raise unsupported_field(f"toolConfig.toolChoice.{member}")
     if member == "tool" and choice["tool"]["name"] not in {tool["name"] for tool in request.tools}:
-        raise invalid(f"The tool {choice['tool']['name']!r} of toolConfig.toolChoice is not among toolConfig.tools.")
+        raise invalid(
+            f"The tool {choice['tool']['name']!r} of toolConfig.toolChoice is not among toolConfig.tools."
+        )

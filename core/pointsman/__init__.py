@@ -1,1 +1,104 @@
+"""Prompt routing and prompt caching for Amazon Bedrock, together: a drop-in for the boto3 client.
+
+The names below are the promised ones. They are loaded when they are first used, so that importing this package costs
+next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pointsman.bedrock import profile_resolver
+    from pointsman.cache import CachePoint, Ledger, Placement, place
+    from pointsman.catalog import CacheRules, Capabilities, Catalog, Model
+    from pointsman.client import AsyncClient, Client
+    from pointsman.errors import (
+        InvalidRequestError,
+        NoEligibleModelError,
+        PointsmanError,
+        PointsmanWarning,
+        PromptRouterError,
+    )
+    from pointsman.pricing import Price
+    from pointsman.prompt import Block, Outline, Prompt
+    from pointsman.routing import Decision, QualityPredictor, Router, RouterRegistry, RoutingCriteria
+    from pointsman.trace import Trace
+    from pointsman.usage import Cost, Usage
+
 __version__ = "0.1.0"
+
+_HOME = {
+    "AsyncClient": "client",
+    "Block": "prompt",
+    "CachePoint": "cache",
+    "CacheRules": "catalog",
+    "Capabilities": "catalog",
+    "Catalog": "catalog",
+    "Client": "client",
+    "Cost": "usage",
+    "Decision": "routing",
+    "InvalidRequestError": "errors",
+    "Ledger": "cache",
+    "Model": "catalog",
+    "NoEligibleModelError": "errors",
+    "Outline": "prompt",
+    "Placement": "cache",
+    "PointsmanError": "errors",
+    "PointsmanWarning": "errors",
+    "Price": "pricing",
+    "Prompt": "prompt",
+    "PromptRouterError": "errors",
+    "QualityPredictor": "routing",
+    "Router": "routing",
+    "RouterRegistry": "routing",
+    "RoutingCriteria": "routing",
+    "Trace": "trace",
+    "Usage": "usage",
+    "place": "cache",
+    "profile_resolver": "bedrock",
+}
+
+__all__ = [
+    "AsyncClient",
+    "Block",
+    "CachePoint",
+    "CacheRules",
+    "Capabilities",
+    "Catalog",
+    "Client",
+    "Cost",
+    "Decision",
+    "InvalidRequestError",
+    "Ledger",
+    "Model",
+    "NoEligibleModelError",
+    "Outline",
+    "Placement",
+    "PointsmanError",
+    "PointsmanWarning",
+    "Price",
+    "Prompt",
+    "PromptRouterError",
+    "QualityPredictor",
+    "Router",
+    "RouterRegistry",
+    "RoutingCriteria",
+    "Trace",
+    "Usage",
+    "place",
+    "profile_resolver",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'pointsman' has no attribute {name!r}")
+    value = getattr(import_module(f"pointsman.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted((*globals(), *_HOME))

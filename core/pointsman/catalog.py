@@ -141,9 +141,7 @@ class Catalog:
 
     def with_model(self, model: Model) -> Catalog:
         """A copy in which this model stands for its `invoke_id`; for all profiles, where that is the bare id."""
-        copy = Catalog(
-            self.models, default_routers=self.default_routers, facts=self._facts, resolver=self._resolver
-        )
+        copy = Catalog(self.models, default_routers=self.default_routers, facts=self._facts, resolver=self._resolver)
         copy._overrides = {**self._overrides, model.invoke_id: replace(model, region=None)}
         return copy
 
@@ -159,9 +157,7 @@ class Catalog:
         known = self._resolved.get((model_id, region))
         if known is None:
             if not isinstance(model_id, str) or not model_id:
-                raise InvalidRequestError(
-                    f"model id {model_id!r} is not a non-empty string. Name a model or a router."
-                )
+                raise InvalidRequestError(f"model id {model_id!r} is not a non-empty string. Name a model or a router.")
             known = replace(self._look_up(model_id), region=_arn_region(model_id) or region)
             if len(self._resolved) >= _MOST_RESOLVED:
                 self._resolved.clear()
@@ -265,7 +261,8 @@ def _shipped() -> tuple[tuple[Model, ...], tuple[DefaultRouter, ...], Mapping[st
 
 def _model(entry: Mapping[str, Any]) -> Model:
     window = _safest(entry["context_window"], prefer=min)
-    output = _safest(entry["max_output_tokens"], prefer=min)
+    # Here the larger: a limit set too low would cut a reply short unseen; one too high is refused by Bedrock.
+    output = _safest(entry["max_output_tokens"], prefer=max)
     return Model(
         id=entry["id"],
         invoke_id=entry["id"],
@@ -308,9 +305,7 @@ def _safest(fact: Any, *, prefer: Callable[[Sequence[Any]], Any]) -> Any:
     """The value of a fact; where its sources conflict, the one that `prefer` picks."""
     if fact is None:
         return None
-    values = [
-        one["value"] for one in (fact if isinstance(fact, list) else [fact]) if one["value"] is not None
-    ]
+    values = [one["value"] for one in (fact if isinstance(fact, list) else [fact]) if one["value"] is not None]
     if not values:
         return None
     return values[0] if len(values) == 1 else prefer(values)

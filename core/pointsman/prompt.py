@@ -37,7 +37,10 @@ _KINDS = {
     "citationsContent": "citations",
     "searchResult": "search_result",
 }
+# `system` is a message's role too since botocore 1.44.5.
+_ROLES = ("user", "assistant", "system")
 _COUNTABLE_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})
+_WORDS_OF_A_QUESTION = 4
 _PROCESS_KEY = os.urandom(32)
 
 # A change of these drops the whole cache on Bedrock (bedrock.md A6: thinking and effort measured live, the output
@@ -182,6 +185,22 @@ class Prompt:
         """The structured output that is asked for, or None."""
         return (self.request.get("outputConfig") or {}).get("textFormat")
 
+    def check(self) -> None:
+        """Refuse values that botocore lets through and Bedrock would not: ranges, roles, cache points.
+
+        Raises:
+            InvalidRequestError: names the value and what to do. Wrong types are left to botocore.
+        """
+        config = self.request.get("inferenceConfig")
+        for name in ("temperature", "topP"):
+            value = config.get(name) if isinstance(config, Mapping) else None
+            if isinstance(value, int | float) and not 0 <= value <= 1:
+                raise InvalidRequestError(f"inferenceConfig.{name} is {value!r}; it must be from 0 to 1.")
+        for index, message in enumerate(self.messages if isinstance(self.messages, list | tuple) else ()):
+            role = message.get("role") if isinstance(message, Mapping) else None
+            if isinstance(role, str) and role not in _ROLES:
+                raise InvalidRequestError(f"messages[{index}] has the role {role!r}; use one of {', '.join(_ROLES)}.")
+
     def turn_index(self) -> int:
         """Index of the user message that began the current turn: the last one that isn't tool results; else -1."""
         messages = self.messages
@@ -192,11 +211,15 @@ class Prompt:
         return -1
 
     def question(self) -> str:
-        """The text of the user message that began the current turn: what is asked, in any of its blocks."""
+        """What is asked: the last text of the user message that began the current turn.
+
+        Texts before it are mostly pasted; they count where the last one says next to nothing.
+        """
         index = self.turn_index()
-        if index < 0:
-            return ""
-        return "\n".join(block["text"] for block in self.messages[index]["content"] if "text" in block)
+        texts = [block["text"] for block in self.messages[index]["content"] if "text" in block] if index >= 0 else []
+        if len(texts) > 1 and len(texts[-1].split()) >= _WORDS_OF_A_QUESTION:
+            return str(texts[-1])
+        return "\n".join(texts)
 
     def outline(self, counter: TokenCounter, *, key: bytes | None = None) -> Outline:
         """The prompt's blocks with their digests, keyed with `key` (by default one of this process).
@@ -220,9 +243,7 @@ class Prompt:
             blocks=walk.chained(self._root(), self._messages_root(walk.kinds), key or _PROCESS_KEY),
             points=tuple(walk.points),
             kinds=frozenset(walk.kinds),
-            turn=blake2b(
-                b"".join(walk.hashes[:turn_hashes]), key=key or _PROCESS_KEY, digest_size=16
-            ).digest(),
+            turn=blake2b(b"".join(walk.hashes[:turn_hashes]), key=key or _PROCESS_KEY, digest_size=16).digest(),
             in_tool_loop=0 <= turn_index < len(self.messages) - 1,
         )
 
@@ -246,17 +267,20 @@ class Prompt:
 
     def _root(self) -> bytes:
         fields = self.request.get("additionalModelRequestFields")
-        told = (
-            {name: fields[name] for name in _ROOT_FIELDS if name in fields}
-            if isinstance(fields, Mapping)
-            else {}
-        )
+        told = {name: fields[name] for name in _ROOT_FIELDS if name in fields} if isinstance(fields, Mapping) else {}
         schema = self.output_schema
         return orjson.dumps([told, schema], default=_plain) if told or schema else b""
 
     def _messages_root(self, kinds: Iterable[str]) -> bytes:
         # Both drop the cached messages, and nothing before them (bedrock.md A6).
         return b"forced" * self.forces_tool + b"images" * ("image" in kinds)
+
+
+def block_kind(block: Mapping[str, Any]) -> str:
+    """The kind of a block of a request; a PDF document is told from others."""
+    name = next(iter(block), "")
+    kind = _KINDS.get(name, "other")
+    return "pdf" if kind == "document" and block[name].get("format") == "pdf" else kind
 
 
 class _Walk:
@@ -346,9 +370,7 @@ class _Layer:
             self.index += 1
             laid.append(block)
             if (ttl := self.ttls.get(self.index)) is not None:
-                laid.append(
-                    {"cachePoint": {"type": "default"} if ttl == "5m" else {"type": "default", "ttl": ttl}}
-                )
+                laid.append({"cachePoint": {"type": "default"} if ttl == "5m" else {"type": "default", "ttl": ttl}})
         return blocks if len(laid) == len(blocks) and all(map(_same_block, laid, blocks)) else laid
 
     def over_message(self, message: Mapping[str, Any]) -> Mapping[str, Any]:

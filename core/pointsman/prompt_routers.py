@@ -111,9 +111,7 @@ class PromptRouters:
             models=tuple(_model_arn(model) for model in _sequence("models", models)),
             fallback_model=_model_arn(fallbackModel),
             response_quality_difference=_difference(routingCriteria),
-            description=None
-            if description is None
-            else _matching("description", description, _DESCRIPTION, 200),
+            description=None if description is None else _matching("description", description, _DESCRIPTION, 200),
             created=self._now(),
             tags=_tags(tags),
         )
@@ -121,10 +119,7 @@ class PromptRouters:
             raise InvalidRouterError("models is empty. Name at least one model.")
         with self._lock:
             self._refresh()
-            if (
-                clientRequestToken is not None
-                and (earlier := self._tokens.get(clientRequestToken)) is not None
-            ):
+            if clientRequestToken is not None and (earlier := self._tokens.get(clientRequestToken)) is not None:
                 if replace(earlier, created=record.created) != record:
                     raise RouterConflictError(
                         f"clientRequestToken {clientRequestToken!r} was used for another router. Use a new token."
@@ -150,7 +145,7 @@ class PromptRouters:
             raise RouterNotFoundError(
                 f"no prompt router {promptRouterArn!r}. list_prompt_routers shows those there are."
             )
-        _, region, account = _split_arn(promptRouterArn) or ("", self.region, self.account)
+        _, region, account = split_router_arn(promptRouterArn) or ("", self.region, self.account)
         return self._summary(record, region or self.region, account or self.account)
 
     def list_prompt_routers(
@@ -187,9 +182,7 @@ class PromptRouters:
             if record is None:
                 raise RouterNotFoundError(f"no prompt router {promptRouterArn!r}: nothing was deleted.")
             if record.type == "default":
-                raise InvalidRouterError(
-                    f"{promptRouterArn!r} is a default prompt router, which can't be deleted."
-                )
+                raise InvalidRouterError(f"{promptRouterArn!r} is a default prompt router, which can't be deleted.")
             del self._custom[record.id]
             self._tokens = {token: kept for token, kept in self._tokens.items() if kept.id != record.id}
             if self._file is not None:
@@ -209,7 +202,7 @@ class PromptRouters:
 
         `region` is where a default router's models are invoked from: the ARN's Region unless it is given.
         """
-        parts = _split_arn(name_or_arn)
+        parts = split_router_arn(name_or_arn)
         if parts is None:
             records = self.records(region=region)
             return next((record for record in records if name_or_arn in (record.name, record.id)), None)
@@ -309,8 +302,8 @@ _MODEL_ARN = re.compile(
 _MODEL_ID = re.compile(r"[a-z][\w-]*\.[\w.:-]+")
 
 
-def _split_arn(text: str) -> tuple[str, str, str] | None:
-    """(resource, region, account) of a prompt router's ARN, or None."""
+def split_router_arn(text: str) -> tuple[str, str, str] | None:
+    """(resource, Region, account) of a prompt router's ARN; None for anything else."""
     match = _ROUTER_ARN.fullmatch(text)
     return (match[3], match[1], match[2]) if match else None
 
@@ -359,9 +352,7 @@ def _tags(tags: Any) -> tuple[tuple[str, str], ...]:
     try:
         return tuple((str(tag["key"]), str(tag["value"])) for tag in tags)
     except (KeyError, TypeError) as exc:
-        raise InvalidRouterError(
-            f"tags must be a list of {{'key': ..., 'value': ...}}, not {tags!r}."
-        ) from exc
+        raise InvalidRouterError(f"tags must be a list of {{'key': ..., 'value': ...}}, not {tags!r}.") from exc
 
 
 def _offset(token: str | None) -> int:
@@ -370,9 +361,7 @@ def _offset(token: str | None) -> int:
     try:
         return int(base64.urlsafe_b64decode(token.encode()))
     except (ValueError, binascii.Error) as exc:
-        raise InvalidRouterError(
-            f"nextToken {token!r} is none of ours. Begin the listing again without it."
-        ) from exc
+        raise InvalidRouterError(f"nextToken {token!r} is none of ours. Begin the listing again without it.") from exc
 
 
 def _to_toml(record: RouterRecord) -> str:
@@ -386,11 +375,7 @@ def _to_toml(record: RouterRecord) -> str:
         "created": record.created.isoformat(),
         "tags": [list(tag) for tag in record.tags] or None,
     }
-    lines = [
-        f"{name} = {json.dumps(value, ensure_ascii=False)}"
-        for name, value in fields.items()
-        if value is not None
-    ]
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items() if value is not None]
     return "\n".join(["[[router]]", *lines, ""])
 
 
@@ -402,9 +387,7 @@ def _from_toml(table: Mapping[str, Any], changed: float) -> RouterRecord:
         name=name,
         models=tuple(_model_arn({"modelArn": model}) for model in table["models"]),
         fallback_model=_model_arn({"modelArn": table["fallback_model"]}),
-        response_quality_difference=_difference(
-            {"responseQualityDifference": table["response_quality_difference"]}
-        ),
+        response_quality_difference=_difference({"responseQualityDifference": table["response_quality_difference"]}),
         description=table.get("description"),
         created=datetime.fromisoformat(created) if created else datetime.fromtimestamp(changed, UTC),
         tags=tuple((key, value) for key, value in table.get("tags", ())),

@@ -64,9 +64,7 @@ class Ledger:
         """The longest prefix believed readable from the model's cache now, wherever a point would have to stand."""
         return self._longest(outline, model, range(len(outline.blocks) - 1, -1, -1), now)
 
-    def readable(
-        self, outline: Outline, model: Model, points: Sequence[CachePoint], now: float
-    ) -> Prefix | None:
+    def readable(self, outline: Outline, model: Model, points: Sequence[CachePoint], now: float) -> Prefix | None:
         """The longest warm prefix that a request with these points would read.
 
         Each point is matched at its own block and up to the model's look-back before it.
@@ -80,9 +78,7 @@ class Ledger:
                 return found
         return None
 
-    def record(
-        self, outline: Outline, model: Model, placement: Placement, usage: Usage, now: float
-    ) -> None:
+    def record(self, outline: Outline, model: Model, placement: Placement, usage: Usage, now: float) -> None:
         """Book what a reply's usage says was read and written under this placement.
 
         `now` is when the request was sent, so that nothing is believed warm for longer than it is.
@@ -109,9 +105,7 @@ class Ledger:
         """The places where the model has refused cache points."""
         return self._refusals.get(model.id, frozenset())
 
-    def _longest(
-        self, outline: Outline, model: Model, indices: Iterable[int], now: float
-    ) -> Prefix | None:
+    def _longest(self, outline: Outline, model: Model, indices: Iterable[int], now: float) -> Prefix | None:
         entries = self._warm.get(_owner(model))
         if not entries:
             return None
@@ -123,7 +117,12 @@ class Ledger:
         return None
 
     def _confirm(
-        self, entries: OrderedDict[bytes, _Entry], outline: Outline, expected: Prefix, usage: Usage, now: float
+        self,
+        entries: OrderedDict[bytes, _Entry],
+        outline: Outline,
+        expected: Prefix,
+        usage: Usage,
+        now: float,
     ) -> None:
         """Refresh what was expected to be read; if less was read, whatever is longer than that is gone."""
         read = usage.cache_read_tokens

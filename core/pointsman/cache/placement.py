@@ -31,7 +31,7 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
     those would not find it. The TTL is 5m, or 1h where a later point of the caller has it.
     """
     if not model.known:
-        return Placement(points=outline.points, by_caller=frozenset(p.after for p in outline.points))
+        return _as_the_caller_wrote(outline, model, ledger)
     kept, refused = _callers_points(outline, model, ledger)
     points = {point.after: point for point in kept}
     for index in _candidates(outline, model, ledger, now):
@@ -46,6 +46,17 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
     )
 
 
+def _as_the_caller_wrote(outline: Outline, model: Model, ledger: Ledger) -> Placement:
+    """For a model whose rules nobody knows: the caller's points, less those that it has refused."""
+    refusals = [(point, _refused_before(outline, model, ledger, point.after)) for point in outline.points]
+    points = tuple(point for point, reason in refusals if reason is None)
+    return Placement(
+        points=points,
+        by_caller=frozenset(point.after for point in points),
+        refused=tuple((point, reason) for point, reason in refusals if reason is not None),
+    )
+
+
 def refusal_reason(outline: Outline, model: Model, ledger: Ledger, index: int) -> str | None:
     """Why the model would refuse a cache point behind that block, or None if it takes it."""
     rules, block = model.cache, outline.blocks[index]
@@ -57,6 +68,11 @@ def refusal_reason(outline: Outline, model: Model, ledger: Ledger, index: int) -
         return f"{model.id} takes no cache point after a {block.kind} block"
     if not rules.with_tool_results and _with_tool_result(outline, index):
         return f"{model.id} takes no cache point in a message with a tool result"
+    return _refused_before(outline, model, ledger, index)
+
+
+def _refused_before(outline: Outline, model: Model, ledger: Ledger, index: int) -> str | None:
+    block = outline.blocks[index]
     if any(refusal.covers(block.section, block.kind) for refusal in ledger.refusals(model)):
         return f"{model.id} has refused a cache point in such a place before"
     return None

@@ -51,7 +51,9 @@ class SurfacePredictor:
         import numpy as np  # Late: importing this package must not load it.
 
         hard = np.array([difficulty(prompt.question()) for prompt in prompts])
-        return {model.id: 0.9 - 0.5 * hard * (0.4 + weak) for model, weak in zip(models, _weakness(models), strict=True)}
+        return {
+            model.id: 0.9 - 0.5 * hard * (0.4 + weak) for model, weak in zip(models, _weakness(models), strict=True)
+        }
 
 
 def difficulty(question: str) -> float:
@@ -62,7 +64,7 @@ def difficulty(question: str) -> float:
         return _UNFAMILIAR
     if len(words) >= _ENOUGH_TO_TELL and not _COMMON_WORDS.intersection(words):
         return _UNFAMILIAR
-    total = _BIAS + _PER_DOUBLING * math.log2(1 + len(words) / 12)
+    total = _BIAS + _PER_DOUBLING * min(math.log2(1 + len(words) / 12), _MOST_DOUBLINGS)
     for weight, most, cue in _CUES:
         total += weight * min(len(cue.findall(text)), most)
     return 1 / (1 + math.exp(-total))
@@ -86,10 +88,15 @@ _UNFAMILIAR = 0.75
 _ENOUGH_TO_TELL = 4
 _BIAS = -2.0
 _PER_DOUBLING = 0.9
-_WORDS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+# A long text is mostly pasted, and says little of how hard the question is.
+_MOST_DOUBLINGS = 2.5
+_WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 _COMMON_WORDS = frozenset(
-    "the a an of to and in is are was be for on with that this it as at by from or not you your i my we our can "
-    "what which who how why when where do does did please if has have will would should must between into".split()
+    re.findall(
+        r"\w+",
+        "the a an of to and in is are was be for on with that this it as at by from or not you your i my we our can "
+        "what which who how why when where do does did please if has have will would should must between into",
+    )
 )
 
 # (weight of one occurrence, occurrences that count at most, cue)
@@ -106,7 +113,13 @@ _CUES: tuple[tuple[float, int, re.Pattern[str]], ...] = (
         ),
     ),
     # Quantities without a value: N brothers, x + y, f(x).
-    (0.4, 2, re.compile(r"(?<![\w.'’])(?!I\b|A\b)[A-Z](?![\w.'’])|\b[a-z]\s*[=<>^*+]\s*\w|\b[fg]\(\w\)|\\[a-z]+\{")),
+    (
+        0.4,
+        2,
+        re.compile(
+            r"(?<![\w.'\u2019])(?!I\b|A\b)[A-Z](?![\w.'\u2019])|\b[a-z]\s*[=<>^*+]\s*\w|\b[fg]\(\w\)|\\[a-z]+\{"
+        ),
+    ),
     (0.15, 4, re.compile(r"\d+(?:[.,]\d+)*")),
     # Conditions to be met together.
     (
@@ -118,7 +131,11 @@ _CUES: tuple[tuple[float, int, re.Pattern[str]], ...] = (
             re.IGNORECASE,
         ),
     ),
-    (1.0, 1, re.compile(r"```|^\s*(?:def|class|import|from|function|public|SELECT|#include)\b|[;{}]\s*$", re.MULTILINE)),
+    (
+        1.0,
+        1,
+        re.compile(r"```|^\s*(?:def|class|import|from|function|public|SELECT|#include)\b|[;{}]\s*$", re.MULTILINE),
+    ),
     (0.4, 3, re.compile(r"\?(?=.*\?)|^\s*(?:\d+[.)]|[-*])\s", re.MULTILINE | re.DOTALL)),
     # An answer of a line or two is asked for.
     (

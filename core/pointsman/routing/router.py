@@ -111,12 +111,7 @@ class Router:
             )
             for model, outline in candidates
         )
-        chosen, reason = choose(
-            weighed,
-            fallback_model=self.fallback_model,
-            response_quality_difference=self.criteria.response_quality_difference,
-            resolution=getattr(self.predictor, "resolution", 0.0),
-        )
+        chosen, reason = self.choose(weighed)
         return Decision(
             router=self.name,
             model=chosen.model,
@@ -124,6 +119,15 @@ class Router:
             candidates=weighed,
             response_quality_difference=self.criteria.response_quality_difference,
             predictor=type(self.predictor).__name__,
+        )
+
+    def choose(self, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
+        """The choice rule under this router's criteria, and why; see the function of this name."""
+        return choose(
+            candidates,
+            fallback_model=self.fallback_model,
+            response_quality_difference=self.criteria.response_quality_difference,
+            resolution=getattr(self.predictor, "resolution", 0.0),
         )
 
 
@@ -156,9 +160,15 @@ def choose(
     better = [candidate for candidate in priced if candidate is not anchor and gain(candidate) > d]
     if better:
         chosen = _cheapest(better, anchor)
-        return chosen, f"expected to be better than {anchor.model.id} by {gain(chosen):.2f}, over the {d:.2f} asked for"
+        return (
+            chosen,
+            f"expected to be better than {anchor.model.id} by {gain(chosen):.2f}, over the {d:.2f} asked for",
+        )
     if anchor.expected_cost is None:
-        return anchor, "no other model is expected to be better by enough, and the fallback model's price is unknown"
+        return (
+            anchor,
+            "no other model is expected to be better by enough, and the fallback model's price is unknown",
+        )
     within = [candidate for candidate in priced if candidate is anchor or -gain(candidate) <= d]
     chosen = _cheapest(within, anchor)
     if chosen is not anchor:
@@ -169,6 +179,16 @@ def choose(
     return anchor, "fallback model: the cheapest for this request"
 
 
+def ranked(router: Router, decision: Decision) -> list[Model]:
+    """A decision's candidates in the order in which the criteria would choose them, were the ones before not there."""
+    left, order = list(decision.candidates), []
+    while left:
+        chosen, _ = router.choose(left)
+        left.remove(chosen)
+        order.append(chosen.model)
+    return order
+
+
 def _cheapest(candidates: Sequence[Candidate], anchor: Candidate) -> Candidate:
     def rank(candidate: Candidate) -> tuple[Decimal, float, bool]:
         assert candidate.expected_cost is not None
@@ -177,9 +197,7 @@ def _cheapest(candidates: Sequence[Candidate], anchor: Candidate) -> Candidate:
     return min(candidates, key=rank)
 
 
-def expected_cost(
-    prompt: Prompt, outline: Outline, model: Model, ledger: Ledger, now: float
-) -> Decimal | None:
+def expected_cost(prompt: Prompt, outline: Outline, model: Model, ledger: Ledger, now: float) -> Decimal | None:
     """USD to expect for this request on that model: what is warm there read, what a placement adds written."""
     placement = place(outline, model, ledger, now)
     usage = expected_usage(outline, model, placement, ledger, now, output_tokens=_expected_output(prompt))
@@ -187,7 +205,13 @@ def expected_cost(
 
 
 def expected_usage(
-    outline: Outline, model: Model, placement: Placement, ledger: Ledger, now: float, *, output_tokens: int = 0
+    outline: Outline,
+    model: Model,
+    placement: Placement,
+    ledger: Ledger,
+    now: float,
+    *,
+    output_tokens: int = 0,
 ) -> Usage:
     """The usage to expect of this prompt under this placement. Blocks that can't be counted add nothing."""
     warm = ledger.readable(outline, model, placement.points, now)

@@ -1,0 +1,114 @@
+"""The AWS SDK's side of things: raw replies and usage, errors, inference profiles. Nothing else knows them.
+
+Errors are told by what botocore puts on them, so that anything with boto3's `converse` can be driven.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pointsman.cache import Refusal
+from pointsman.catalog import ProfileResolver
+from pointsman.flow import Failure, Reply
+from pointsman.prompt import block_kind
+from pointsman.usage import Usage
+
+# Another model may serve what these refuse. In a stream the same codes come in lower camel case.
+_UNAVAILABLE = frozenset(
+    {
+        "throttlingexception",
+        "modelnotreadyexception",
+        "serviceunavailableexception",
+        "modeltimeoutexception",
+    }
+)
+
+# The refusals that Bedrock was seen to give to cache points (bedrock.md A7, 2026-11-22).
+_NAMES_CACHING = re.compile(r"cache.?point|prompt caching|available to cache|cache_control", re.IGNORECASE)
+_POINTER = re.compile(r"(toolConfig[/.]tools|system|messages)(?:[/.](\d+))?(?:[/.]content[/.](\d+))?")
+
+
+def read_reply(raw: Mapping[str, Any], *, at: float) -> Reply:
+    """A Converse reply, or the `metadata` event of a stream, as the flow takes it."""
+    router = (raw.get("trace") or {}).get("promptRouter") or {}
+    return Reply(
+        usage=read_usage(raw.get("usage")),
+        at=at,
+        stop_reason=raw.get("stopReason"),
+        invoked_model_id=router.get("invokedModelId"),
+    )
+
+
+def read_usage(raw: Mapping[str, Any] | None) -> Usage | None:
+    """Bedrock's counters, in both spellings that they have had; its `inputTokens` leaves cached tokens out."""
+    if raw is None:
+        return None
+    read = raw.get("cacheReadInputTokens", raw.get("cacheReadInputTokenCount")) or 0
+    written = raw.get("cacheWriteInputTokens", raw.get("cacheWriteInputTokenCount")) or 0
+    details = raw.get("cacheDetails") or ()
+    return Usage(
+        input_tokens=(raw.get("inputTokens") or 0) + read + written,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=sum(one["inputTokens"] for one in details if one.get("ttl") == "1h"),
+        output_tokens=raw.get("outputTokens") or 0,
+    )
+
+
+def read_failure(error: Exception, request: Mapping[str, Any], *, at: float) -> Failure:
+    """What a raised error means for the flow: whether another model, or fewer cache points, may help."""
+    response = getattr(error, "response", None)
+    told = response.get("Error") or {} if isinstance(response, Mapping) else {}
+    code, message = str(told.get("Code") or type(error).__name__), str(told.get("Message") or "")
+    status = (response.get("ResponseMetadata") or {}).get("HTTPStatusCode") if isinstance(response, Mapping) else None
+    refused = status in (400, 403) and _NAMES_CACHING.search(message) is not None
+    return Failure(
+        error=error,
+        code=code,
+        at=at,
+        unavailable=code.lower() in _UNAVAILABLE,
+        refusal=_refusal(message, request) if refused else None,
+    )
+
+
+def _refusal(message: str, request: Mapping[str, Any]) -> Refusal:
+    """Which points were refused, from the JSON pointer or the words of the message; all, if it doesn't tell."""
+    if "after reasoning block" in message:
+        return Refusal(section="messages", kind="reasoning")
+    match = _POINTER.search(message)
+    if match is None:
+        return Refusal()
+    section = match[1].partition("Config")[2].strip("/.") or match[1]
+    if section != "messages" or match[2] is None or match[3] is None:
+        return Refusal(section=section)
+    try:
+        before = request["messages"][int(match[2])]["content"][int(match[3]) - 1]
+    except (LookupError, TypeError):
+        return Refusal(section=section)
+    return Refusal(section=section, kind=block_kind(before))
+
+
+def region_of(client: Any) -> str | None:
+    """The Region that a boto3 client calls, if it tells."""
+    return getattr(getattr(client, "meta", None), "region_name", None)
+
+
+def pool_size_of(client: Any) -> int:
+    """How many requests a boto3 client can have in flight; botocore's default if it doesn't tell."""
+    config = getattr(getattr(client, "meta", None), "config", None)
+    return getattr(config, "max_pool_connections", None) or 10
+
+
+def profile_resolver(control_plane: Any) -> ProfileResolver:
+    """Resolves application inference profiles by `GetInferenceProfile` of a boto3 `bedrock` client.
+
+    Needs the permission `bedrock:GetInferenceProfile`.
+    """
+
+    def resolve(arn: str) -> str:
+        models = control_plane.get_inference_profile(inferenceProfileIdentifier=arn)["models"]
+        return str(models[0]["modelArn"])
+
+    return resolve

@@ -1,0 +1,283 @@
+"""The drop-in for a boto3 `bedrock-runtime` client, sync and async. Drives the flow; decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pointsman.bedrock import pool_size_of, read_failure, read_reply, region_of
+from pointsman.cache import Ledger
+from pointsman.catalog import Catalog
+from pointsman.errors import InvalidRequestError
+from pointsman.flow import Call, Context, Failure, Reply, converse_flow
+from pointsman.routing import Router, RouterRegistry
+from pointsman.stream import ReplyStream
+from pointsman.trace import Trace
+
+_log = logging.getLogger("pointsman")
+
+
+class Client:
+    """Routes and caches what goes through a boto3 client; everything else is forwarded to it.
+
+    ```python
+    client = pointsman.Client(boto3.client("bedrock-runtime"))
+    reply = client.converse(modelId="arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/anthropic.claude:1",
+                            messages=[...])
+    reply["pointsman"]   # Trace.to_dict()
+    ```
+
+    Args:
+        boto3_client: anything that has boto3's `converse` and `converse_stream`.
+        routers: a registry, or routers to add to the default ones.
+        catalog, ledger: shared between clients where they are given.
+        clock: seconds, as `time.time` gives them.
+        on_trace: called with the `Trace` of every request that reached Bedrock, also of streams that were left.
+    """
+
+    def __init__(
+        self,
+        boto3_client: Any,
+        *,
+        routers: RouterRegistry | Iterable[Router] | None = None,
+        catalog: Catalog | None = None,
+        ledger: Ledger | None = None,
+        clock: Callable[[], float] = time.time,
+        on_trace: Callable[[Trace], object] | None = None,
+    ) -> None:
+        self._client = boto3_client
+        self._clock = clock
+        self._on_trace = on_trace
+        catalog = catalog or (routers.catalog if isinstance(routers, RouterRegistry) else Catalog.default())
+        region = region_of(boto3_client)
+        if not isinstance(routers, RouterRegistry):
+            routers = RouterRegistry(routers or (), catalog=catalog, region=region or "us-east-1")
+        self.context = Context(
+            catalog=catalog,
+            routers=routers,
+            ledger=ledger if ledger is not None else Ledger(),
+            region=region,
+        )
+
+    def converse(self, **request: Any) -> dict[str, Any]:
+        """As boto3's; the reply has the trace under `pointsman`, and `trace.promptRouter` where a router decided.
+
+        Raises:
+            InvalidRequestError, NoEligibleModelError: nothing was sent.
+            botocore.exceptions.ClientError: Bedrock's last word, with the trace as its attribute `pointsman`.
+        """
+        drive = _Drive(self, request, streaming=False)
+        raw = drive.call_until_answered(self._client.converse)
+        drive.settle(read_reply(raw, at=self._clock()))
+        return drive.decorate(raw)
+
+    def converse_stream(self, **request: Any) -> dict[str, Any]:
+        """As boto3's; the stream's metadata event has the trace under `pointsman`.
+
+        Raises:
+            As `converse`; after the first event also while the stream is read.
+        """
+        drive = _Drive(self, request, streaming=True)
+        raw = drive.call_until_answered(self._client.converse_stream)
+        return {**raw, "stream": ReplyStream(raw["stream"], drive, self._clock)}
+
+    def count_tokens(self, *, modelId: str, **request: Any) -> Any:
+        """As boto3's; a router's id counts with its fallback model."""
+        router = self.context.routers.router(modelId, region=self.context.region)
+        return self._client.count_tokens(modelId=router.fallback_model if router else modelId, **request)
+
+    def invoke_model(self, **request: Any) -> Any:
+        """As boto3's, untouched.
+
+        Raises:
+            InvalidRequestError: `modelId` names a router: the body of InvokeModel is one model's own.
+        """
+        self._refuse_router(request, "invoke_model")
+        return self._client.invoke_model(**request)
+
+    def invoke_model_with_response_stream(self, **request: Any) -> Any:
+        """As boto3's, untouched.
+
+        Raises:
+            InvalidRequestError: `modelId` names a router: the body of InvokeModel is one model's own.
+        """
+        self._refuse_router(request, "invoke_model_with_response_stream")
+        return self._client.invoke_model_with_response_stream(**request)
+
+    def _tell(self, trace: Trace) -> None:
+        if self._on_trace is None:
+            return
+        try:
+            self._on_trace(trace)
+        except Exception:  # noqa: BLE001 - the user has his reply all the same
+            _log.exception("on_trace failed")
+
+    def _refuse_router(self, request: Mapping[str, Any], operation: str) -> None:
+        model_id = request.get("modelId")
+        if isinstance(model_id, str) and self.context.routers.router(model_id) is not None:
+            raise InvalidRequestError(
+                f"{operation} can't be routed: {model_id!r} is a prompt router. Use converse, or name a model."
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_client":
+            raise AttributeError(name)
+        return getattr(self._client, name)
+
+
+class _Drive:
+    """One request's flow, and the calls that it wants."""
+
+    def __init__(self, client: Client, request: Mapping[str, Any], *, streaming: bool) -> None:
+        self._client = client
+        self._open: Callable[..., Any] | None = None
+        self._asked = request.get("modelId")
+        self._flow = converse_flow(request, client.context, now=client._clock(), streaming=streaming)
+        self._call: Call = next(self._flow)
+        self.trace: Trace | None = None
+
+    def call_until_answered(self, operation: Callable[..., Any]) -> Any:
+        """Make the call that the flow wants, and the next one if that failed, until one is answered."""
+        self._open = operation
+        while True:
+            try:
+                return operation(**self._call.request)
+            except Exception as exc:  # noqa: BLE001 - the flow raises it again, unless another model may serve
+                self.settle(self.failure(exc))
+
+    def open(self) -> Any:
+        """Make the call that the flow wants; its event stream."""
+        assert self._open is not None
+        return self.call_until_answered(self._open)["stream"]
+
+    def failure(self, error: Exception) -> Failure:
+        """The error as the flow takes it."""
+        return read_failure(error, self._call.request, at=self._client._clock())
+
+    def settle(self, outcome: Reply | Failure) -> bool:
+        """Hand the flow what came of the call; False if it wants another call."""
+        try:
+            self._call = self._flow.send(outcome)
+        except StopIteration as done:
+            self.trace = done.value
+            self._client._tell(done.value)
+            return True
+        return False
+
+    def decorate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The reply, or a stream's metadata, with the trace; nothing else in it changes."""
+        assert self.trace is not None
+        reply = {**raw, "pointsman": self.trace.to_dict()}
+        if self.trace.router is not None:
+            router = {"invokedModelId": self.trace.invoked_model_id}
+            reply["trace"] = {**(raw.get("trace") or {}), "promptRouter": router}
+        return reply
+
+
+class AsyncClient:
+    """The same for asyncio: boto3 in threads of its own, as many as the client's pool has connections.
+
+    The event loop's default executor would allow six on two cores. Takes what `Client` takes; set
+    `max_pool_connections` in the boto3 client's config to have more requests in flight. Attributes that are not
+    listed here are forwarded to the boto3 client, and are not async.
+    """
+
+    def __init__(self, boto3_client: Any, **kwargs: Any) -> None:
+        self._sync = Client(boto3_client, **kwargs)
+        self._threads = ThreadPoolExecutor(pool_size_of(boto3_client), thread_name_prefix="pointsman")
+
+    @property
+    def context(self) -> Context:
+        """Catalogue, routers, ledger and token counts."""
+        return self._sync.context
+
+    async def converse(self, **request: Any) -> dict[str, Any]:
+        """As `Client.converse`."""
+        reply: dict[str, Any] = await self._in_thread(self._sync.converse, request)
+        return reply
+
+    async def converse_stream(self, **request: Any) -> dict[str, Any]:
+        """As `Client.converse_stream`; `stream` is an async iterator with `close()`."""
+        reply = await self._in_thread(self._sync.converse_stream, request)
+        return {**reply, "stream": AsyncReplyStream(reply["stream"], self._threads)}
+
+    async def count_tokens(self, **request: Any) -> Any:
+        """As `Client.count_tokens`."""
+        return await self._in_thread(self._sync.count_tokens, request)
+
+    def close(self) -> None:
+        """Let the threads go once what is under way has ended."""
+        self._threads.shutdown(wait=False)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    async def _in_thread(self, function: Callable[..., Any], request: Mapping[str, Any]) -> Any:
+        run = contextvars.copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: run(function, **request))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_sync":
+            raise AttributeError(name)
+        return getattr(self._sync, name)
+
+
+class AsyncReplyStream:
+    """A reply's events for asyncio. One thread reads the whole stream: no hop between threads per event."""
+
+    def __init__(self, stream: ReplyStream, threads: ThreadPoolExecutor) -> None:
+        self._stream = stream
+        self._threads = threads
+        self._left = False
+        self._events = self._iterate()
+
+    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        return self._events
+
+    @property
+    def trace(self) -> Trace | None:
+        """The request's trace, once the stream has ended or was closed."""
+        return self._stream.trace
+
+    async def close(self) -> None:
+        """Leave the stream; the thread that reads it closes it after the event that it waits for."""
+        self._left = True
+        await self._events.aclose()
+
+    async def _iterate(self) -> AsyncGenerator[dict[str, Any], None]:
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
+
+        def hand_over(item: dict[str, Any] | Exception | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        reading = loop.run_in_executor(self._threads, self._read, hand_over)
+        try:
+            while (item := await queue.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+            await reading
+        finally:
+            self._left = True
+
+    def _read(self, hand_over: Callable[[dict[str, Any] | Exception | None], None]) -> None:
+        try:
+            for event in self._stream:
+                if self._left:
+                    break
+                hand_over(event)
+        except Exception as exc:  # noqa: BLE001 - raised again where the events are awaited
+            hand_over(exc)
+        finally:
+            self._stream.close()
+            hand_over(None)

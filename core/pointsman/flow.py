@@ -1,0 +1,304 @@
+"""What happens to one request, without any I/O: route, adapt, place, yield the call, fall back or account.
+
+`converse_flow` is a generator: it yields a `Call`, is sent the `Reply` or `Failure` that came of it, and returns the
+`Trace`. Sync, async and streamed clients only drive it. Advice never breaks the call: where a step of ours fails,
+the request goes out as the caller wrote it, and the trace says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from pointsman.adapt import adapt, cannot_be_forced, why_not
+from pointsman.cache import Ledger, Placement, Refusal, place
+from pointsman.catalog import Catalog, Model
+from pointsman.errors import NoEligibleModelError, PointsmanError
+from pointsman.prompt import Outline, Prefix, Prompt
+from pointsman.prompt_routers import as_arn, split_router_arn
+from pointsman.routing import Decision, Router, RouterRegistry
+from pointsman.routing.router import ranked
+from pointsman.tokens import EstimatedTokens
+from pointsman.trace import Attempt, Trace
+from pointsman.usage import Usage
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A Converse request to send as it is, and the model that it invokes."""
+
+    model: Model
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back. `usage` is None, and `complete` False, for a stream that ended before its metadata."""
+
+    usage: Usage | None
+    at: float
+    stop_reason: str | None = None
+    invoked_model_id: str | None = None
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A call that raised. `unavailable`: another model may serve it. `refusal`: a cache point was refused."""
+
+    error: Exception
+    code: str
+    at: float
+    unavailable: bool = False
+    refusal: Refusal | None = None
+
+
+class Turns:
+    """Which model each user turn is on, so that a tool loop stays there. Bounded, thread-safe."""
+
+    def __init__(self, bound: int = 4096) -> None:
+        self._bound = bound
+        self._models: OrderedDict[tuple[str, bytes | None], str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def model_of(self, router: Router, outline: Outline) -> str | None:
+        """The id that the turn was answered by, if the request continues a tool loop."""
+        return self._models.get((router.name, outline.turn)) if outline.in_tool_loop else None
+
+    def remember(self, router: Router, outline: Outline, model: Model) -> None:
+        """Keep the model for the turn, if a tool loop may follow."""
+        if "tool" not in outline.kinds:
+            return
+        with self._lock:
+            self._models[router.name, outline.turn] = model.invoke_id
+            self._models.move_to_end((router.name, outline.turn))
+            if len(self._models) > self._bound:
+                self._models.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What outlives a request: catalogue, routers, ledger, token counts. `region` is the client's."""
+
+    catalog: Catalog
+    routers: RouterRegistry
+    ledger: Ledger
+    counter: EstimatedTokens = field(default_factory=EstimatedTokens)
+    turns: Turns = field(default_factory=Turns)
+    region: str | None = None
+
+
+def converse_flow(
+    request: Mapping[str, Any], context: Context, *, now: float, streaming: bool = False
+) -> Generator[Call, Reply | Failure, Trace]:
+    """Drive one request from the caller's words to its trace.
+
+    Raises:
+        InvalidRequestError, NoEligibleModelError: before anything is yielded.
+        Exception: the last failure's error, with the trace as its attribute `pointsman`.
+    """
+    story = _Story(request, context, streaming)
+    story.check()
+    models = story.route(now)
+    while True:
+        model = models.pop(0)
+        call = story.prepare(model, now)
+        outcome = yield call
+        if isinstance(outcome, Failure) and outcome.refusal is not None and story.gives_up_points(outcome):
+            call = story.prepare(model, outcome.at)
+            outcome = yield call
+        if isinstance(outcome, Reply):
+            return story.account(outcome, now)
+        story.attempts.append(Attempt(model.invoke_id, outcome.code))
+        if not (outcome.unavailable and models):
+            outcome.error.pointsman = story.trace("failed").to_dict()  # type: ignore[attr-defined]  # for the caller
+            raise outcome.error
+        now = outcome.at
+
+
+class _Story:
+    """One request on its way. Collects what its trace will tell."""
+
+    def __init__(self, request: Mapping[str, Any], context: Context, streaming: bool) -> None:
+        self.request = request
+        self.context = context
+        self.streaming = streaming
+        self.prompt = Prompt(request)
+        self.asked = request.get("modelId")
+        self.router: Router | None = None
+        self.decision: Decision | None = None
+        self.written_for: Model | None = None
+        self.outline: Outline | None = None
+        self.attempts: list[Attempt] = []
+        self.advice_failures: list[str] = []
+        self._without_points = False
+        self._plain(None)
+
+    def check(self) -> None:
+        """Refuse what can't be meant, before anything is sent."""
+        self.prompt.check()
+
+    def route(self, now: float) -> list[Model]:
+        """The models to try, in order: the decision, what else could serve, and the fallback model once more."""
+        context = self.context
+        if not isinstance(self.asked, str):
+            return [Model(id="", invoke_id="", name="", known=False)]
+        self.router = context.routers.router(self.asked, region=context.region)
+        self.outline = self._advise("outline", lambda: self.prompt.outline(context.counter, key=context.ledger.key))
+        if self.router is None:
+            return [self._named_model(self.asked)]
+        fallback = context.catalog.resolve(self.router.fallback_model, region=context.region)
+        self.written_for = fallback
+        router, outline = self.router, self.outline
+        if outline is None:
+            return [fallback]
+        return self._advise("routing", lambda: self._decide(router, outline, fallback, now)) or [fallback]
+
+    def _named_model(self, model_id: str) -> Model:
+        if split_router_arn(model_id) is not None:
+            # A router that only AWS knows: it decides, and its trace will say what was invoked.
+            return Model(id=model_id, invoke_id=model_id, name=model_id, known=False, region=self.context.region)
+        return self.context.catalog.resolve(model_id, region=self.context.region)
+
+    def _decide(self, router: Router, outline: Outline, fallback: Model, now: float) -> list[Model]:
+        candidates, set_aside = self._candidates(router, outline)
+        decision = router.decide(self.prompt, candidates, ledger=self.context.ledger, now=now)
+        stays_on = self.context.turns.model_of(router, outline)
+        for candidate in decision.candidates:
+            if candidate.model.invoke_id == stays_on:
+                reason = "within a tool loop the turn stays on its model"
+                decision = replace(decision, model=candidate.model, reason=reason)
+        self.decision = replace(decision, set_aside=set_aside)
+        rest = [model for model in ranked(router, decision) if model is not decision.model]
+        last = [model for model, _ in candidates if model.invoke_id == fallback.invoke_id]
+        return [decision.model, *rest, *last]
+
+    def _candidates(self, router: Router, outline: Outline) -> tuple[list[tuple[Model, Outline]], dict[str, str]]:
+        able: list[tuple[Model, Outline]] = []
+        set_aside: dict[str, str] = {}
+        for model_id in router.model_ids:
+            model = self.context.catalog.resolve(model_id, region=self.context.region)
+            scaled = self._scaled(outline, model)
+            reason = why_not(self.prompt, scaled, model, streaming=self.streaming)
+            if reason is None:
+                able.append((model, scaled))
+            else:
+                set_aside[model.invoke_id] = reason
+        if not able:
+            raise NoEligibleModelError(router.name, set_aside)
+        unforced = [model for model, _ in able if cannot_be_forced(self.prompt, model)]
+        if 0 < len(unforced) < len(able):
+            set_aside |= {model.invoke_id: "can't be forced to call a tool" for model in unforced}
+            able = [(model, scaled) for model, scaled in able if model not in unforced]
+        return able, set_aside
+
+    def prepare(self, model: Model, now: float) -> Call:
+        """The call to this model: adapted to it, with its cache points, or plain where our advice fails."""
+        self._plain(model)
+        if self.outline is not None:
+            self._advise("placement", lambda: self._lay(model, now))
+        request = dict(self._laid)
+        if self.router is not None:
+            request["modelId"] = model.invoke_id
+        return Call(model=model, request=request)
+
+    def _plain(self, model: Model | None) -> None:
+        self.model = model
+        self.changes: tuple[Any, ...] = ()
+        self.placement = Placement()
+        self.placed_on: Outline | None = None
+        self.expected_read: Prefix | None = None
+        self._laid: Mapping[str, Any] = self.request
+
+    def _lay(self, model: Model, now: float) -> None:
+        prompt, outline, ledger = self.prompt, self.outline, self.context.ledger
+        assert outline is not None
+        if self.router is not None:
+            prompt, self.changes = adapt(prompt, model, written_for=self.written_for or model)
+            if self.changes:
+                # What was changed may be part of the cache's key.
+                outline = prompt.outline(self.context.counter, key=ledger.key)
+                self._laid = prompt.request
+        outline = self._scaled(outline, model)
+        placement = Placement() if self._without_points else place(outline, model, ledger, now)
+        if placement.points != outline.points:
+            self._laid = prompt.with_cache_points(placement.points)
+        self.placement, self.placed_on = placement, outline
+        self.expected_read = ledger.readable(outline, model, placement.points, now)
+
+    def gives_up_points(self, failure: Failure) -> bool:
+        """Remember a refused cache point; whether the same model is worth another try without it."""
+        model, outline, before = self.model, self.placed_on, self.placement.points
+        if model is None or outline is None or not before or failure.refusal is None:
+            return False
+        self.attempts.append(Attempt(model.invoke_id, failure.code))
+        self.context.ledger.refuse(model, failure.refusal)
+        # If what is remembered would not change the placement, the next try goes without any point.
+        self._without_points = place(outline, model, self.context.ledger, failure.at).points == before
+        return True
+
+    def account(self, reply: Reply, now: float) -> Trace:
+        """Book what came back, and tell the story."""
+        usage, model, outline = reply.usage, self.model, self.placed_on
+        if usage is not None and model is not None and outline is not None:
+            self._advise("accounting", lambda: self._book(reply, usage, model, outline, now))
+        trace = self.trace("complete" if reply.complete else "closed early", usage)
+        if reply.invoked_model_id is not None and self.router is None:
+            invoked = self.context.catalog.resolve(reply.invoked_model_id, region=self.context.region)
+            trace = replace(trace, model=invoked, invoked_model_id=reply.invoked_model_id)
+        return trace
+
+    def _book(self, reply: Reply, usage: Usage, model: Model, outline: Outline, now: float) -> None:
+        context = self.context
+        if self.router is not None:
+            context.turns.remember(self.router, outline, model)
+        if reply.stop_reason == "guardrail_intervened":
+            return  # What a guardrail blocked was never written to the cache.
+        if outline.counted:
+            context.counter.learn(model.id, estimated=outline.scaled(1.0).tokens, counted=usage.input_tokens)
+        context.ledger.record(outline, model, self.placement, usage, now)
+
+    def trace(self, status: str, usage: Usage | None = None) -> Trace:
+        """The story so far."""
+        model = self.model
+        assert model is not None
+        return Trace(
+            asked=str(self.asked),
+            model=model,
+            invoked_model_id=self._invoked_model_id(model),
+            status=status,
+            router=self.router.name if self.router else None,
+            decision=self.decision,
+            changes=self.changes,
+            placement=self.placement,
+            outline=self.placed_on,
+            expected_read=self.expected_read,
+            attempts=tuple(self.attempts),
+            usage=usage,
+            advice_failures=tuple(self.advice_failures),
+        )
+
+    def _invoked_model_id(self, model: Model) -> str:
+        """As Bedrock's router reports it: an ARN of the account and Region that the router was called by."""
+        called = split_router_arn(str(self.asked)) if self.router is not None else None
+        return as_arn(model.invoke_id, called[1], called[2]) if called else model.invoke_id
+
+    def _scaled(self, outline: Outline, model: Model) -> Outline:
+        factor = self.context.counter.factor(model.id)
+        return outline if factor == 1.0 else outline.scaled(factor)
+
+    def _advise(self, step: str, advice: Callable[[], _T]) -> _T | None:
+        try:
+            return advice()
+        except PointsmanError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - advice must not break the call, whatever its fault
+            self.advice_failures.append(f"{step}: {type(exc).__name__}: {exc}")
+            if step == "placement":
+                self._plain(self.model)
+            return None

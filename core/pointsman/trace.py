@@ -1,0 +1,94 @@
+"""What happened to one request: decision, changes, placement, attempts, usage, cost. Never any text of the prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pointsman.adapt import Change
+from pointsman.cache import Placement
+from pointsman.catalog import Model
+from pointsman.pricing import cost_of, without_cache
+from pointsman.prompt import Outline, Prefix
+from pointsman.routing import Decision
+from pointsman.usage import Cost, Usage
+
+
+class Attempt(NamedTuple):
+    """One call that was refused: the model, and the error's code."""
+
+    model: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """The story of one request.
+
+    `asked` is the `modelId` that the caller gave, `router` the name of our router if it named one, `model` what
+    was invoked. `status` is "complete", "closed early"
+    (a stream that the caller left) or "failed". `expected_read` is what was believed warm before the call.
+    `advice_failures` name the steps that went wrong, without which the call went out all the same.
+    """
+
+    asked: str
+    model: Model
+    invoked_model_id: str
+    status: str
+    router: str | None = None
+    decision: Decision | None = None
+    changes: tuple[Change, ...] = ()
+    placement: Placement = field(default_factory=Placement)
+    outline: Outline | None = None
+    expected_read: Prefix | None = None
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage | None = None
+    advice_failures: tuple[str, ...] = ()
+
+    @property
+    def cost(self) -> Cost | None:
+        """What the request cost; None if no usage came back."""
+        return cost_of(self.usage, self.model.price) if self.usage else None
+
+    @property
+    def cost_without_cache(self) -> Cost | None:
+        """What the same tokens would have cost, had nothing been cached."""
+        return cost_of(without_cache(self.usage), self.model.price) if self.usage else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; money in decimal strings, what is unknown as None."""
+        cost, uncached = self.cost, self.cost_without_cache
+        return {
+            "asked": self.asked,
+            "router": self.router,
+            "model": self.model.id,
+            "invoked_model_id": self.invoked_model_id,
+            "status": self.status,
+            "decision": self.decision.to_dict() if self.decision else None,
+            "changes": [change._asdict() for change in self.changes],
+            "placement": self._placement(),
+            "expected_read_tokens": self.expected_read.tokens if self.expected_read else 0,
+            "attempts": [attempt._asdict() for attempt in self.attempts],
+            "usage": self.usage.to_dict() if self.usage else None,
+            "cost": cost.to_dict() if cost else None,
+            "cost_without_cache": None if uncached is None or uncached.total is None else str(uncached.total),
+            "advice_failures": list(self.advice_failures),
+        }
+
+    def _placement(self) -> dict[str, Any]:
+        outline = self.outline
+        return {
+            "points": [
+                {
+                    "after": point.after,
+                    "ttl": point.ttl,
+                    "section": outline.blocks[point.after].section if outline else None,
+                    "tokens": outline.tokens_to(point.after) if outline else None,
+                    "by_caller": point.after in self.placement.by_caller,
+                }
+                for point in self.placement.points
+            ],
+            "refused": [
+                {"after": point.after, "ttl": point.ttl, "reason": reason} for point, reason in self.placement.refused
+            ],
+        }

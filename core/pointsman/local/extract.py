@@ -16,7 +16,8 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from heapq import nlargest
+from math import fsum, log
 from typing import Any, Final
 
 import orjson
@@ -127,25 +128,19 @@ class ExtractEngine:
         return known
 
     def _answer(self, blocks: Sequence[RenderedBlock], question: str) -> str:
-        asked = _words(question)
-        readings = [self._reading(block.text) for block in blocks if _is_source(block, question)]
-        common = Counter(word for reading in readings for words in reading.words for word in words & asked)
-        total = 1 + sum(len(reading.sentences) for reading in readings)
+        """The best sentences, in the order of the prompt."""
+        readings = [self._reading(block.text) for block in _sources(blocks, question)]
+        weights = _weights(_words(question), readings)
         scored = [
-            (
-                sum(log(1 + total / common[word]) for word in words & asked) / (8 + len(words)),
-                position,
-                sentence,
-            )
+            (_score(words, weights), -position, sentence)
             for position, (sentence, words) in enumerate(
                 pair for reading in readings for pair in zip(reading.sentences, reading.words, strict=True)
             )
+            if sentence not in question
         ]
-        scored = [one for one in scored if one[2] not in question]
-        best = sorted(
-            sorted(scored, key=lambda one: (-one[0], one[1]))[:_ANSWER_SENTENCES], key=lambda one: one[1]
-        )
-        return " ".join(sentence for score, _, sentence in best if score > 0) or NOTHING_FOUND
+        best = [one for one in nlargest(_ANSWER_SENTENCES, scored) if one[0] > 0]
+        best.sort(key=lambda one: -one[1])
+        return " ".join(sentence for _, _, sentence in best) or NOTHING_FOUND
 
     def _reading(self, text: str) -> _Reading:
         with self._lock:
@@ -172,6 +167,18 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(word for word in _WORD.findall(text.lower()) if word not in _COMMON)
 
 
+def _weights(asked: frozenset[str], readings: Sequence[_Reading]) -> dict[str, float]:
+    """How telling each word of the question is: the rarer among the sentences, the more."""
+    sentences = [words for reading in readings for words in reading.words]
+    common = Counter(word for words in sentences for word in words & asked)
+    return {word: log(1 + len(sentences) / times) for word, times in common.items()}
+
+
+def _score(words: frozenset[str], weights: Mapping[str, float]) -> float:
+    # fsum: the order of a set differs between processes, and the score must not.
+    return fsum(weights[word] for word in words if word in weights) / (8 + len(words))
+
+
 def _question(blocks: Sequence[RenderedBlock]) -> str:
     """The last text of the user; of a long one, which holds its own context, the last lines."""
     asked = next(
@@ -183,8 +190,19 @@ def _question(blocks: Sequence[RenderedBlock]) -> str:
     return lines[-1][-_QUESTION_CHARACTERS:]
 
 
-def _is_source(block: RenderedBlock, question: str) -> bool:
-    return block.section != "tools" and block.role != "assistant" and block.text != question
+def _sources(blocks: Sequence[RenderedBlock], question: str) -> list[RenderedBlock]:
+    """Where answers are looked for: in what is not the conversation itself, if there is any such thing."""
+    others = [
+        block
+        for block in blocks
+        if block.section != "tools" and block.role != "assistant" and block.text != question
+    ]
+    material = [block for block in others if block.kind != "text" or _is_material(block)]
+    return material or others
+
+
+def _is_material(block: RenderedBlock) -> bool:
+    return block.section == "system" or len(block.text) > _QUESTION_CHARACTERS
 
 
 def _tools_to_call(prompt: EnginePrompt, question: str) -> list[Mapping[str, Any]]:

@@ -45,7 +45,7 @@ def cannot_be_forced(prompt: Prompt, model: Model) -> bool:
     return prompt.forces_tool and not model.capabilities.forced_tool_choice
 
 
-def adapt(prompt: Prompt, model: Model, *, written_for: Model) -> tuple[Prompt, tuple[Change, ...]]:
+def adapt(prompt: Prompt, outline: Outline, model: Model, *, written_for: Model) -> tuple[Prompt, tuple[Change, ...]]:
     """The prompt as the model takes it, and what was changed. The given prompt stays as it is.
 
     `written_for` is the router's fallback model: `additionalModelRequestFields` are its provider's own.
@@ -54,6 +54,8 @@ def adapt(prompt: Prompt, model: Model, *, written_for: Model) -> tuple[Prompt, 
     changes: list[Change] = []
     for adaptation in _ADAPTATIONS:
         changes.extend(adaptation(request, model, written_for))
+    if "reasoning" in outline.kinds:
+        changes.extend(_foreign_reasoning(request, model))
     return (Prompt(request), tuple(changes)) if changes else (prompt, ())
 
 
@@ -97,8 +99,8 @@ def _additional_fields(request: dict[str, Any], model: Model, written_for: Model
         yield Change(f"additionalModelRequestFields.{thinking[0]}", f"left out: {model.id} doesn't think aloud")
 
 
-def _foreign_reasoning(request: dict[str, Any], model: Model, _: Model) -> Iterator[Change]:
-    messages = request.get("messages") or ()
+def _foreign_reasoning(request: dict[str, Any], model: Model) -> Iterator[Change]:
+    messages = request["messages"]
     kept = [_without_foreign_reasoning(message, model) for message in messages]
     dropped = sum(len(old["content"]) - len(new["content"]) for old, new in zip(messages, kept, strict=True))
     if dropped:
@@ -129,5 +131,4 @@ _ADAPTATIONS: tuple[_Adaptation, ...] = (
     _longest_output,
     _tool_choice,
     _additional_fields,
-    _foreign_reasoning,
 )

@@ -219,7 +219,7 @@ class _Story:
         prompt, outline, ledger = self.prompt, self.outline, self.context.ledger
         assert outline is not None
         if self.router is not None:
-            prompt, self.changes = adapt(prompt, model, written_for=self.written_for or model)
+            prompt, self.changes = adapt(prompt, outline, model, written_for=self.written_for or model)
             if self.changes:
                 # What was changed may be part of the cache's key.
                 outline = prompt.outline(self.context.counter, key=ledger.key)

@@ -39,6 +39,9 @@ _KINDS = {
 }
 # `system` is a message's role too since botocore 1.44.5.
 _ROLES = ("user", "assistant", "system")
+# Kinds whose tokens their bytes don't tell, or not always.
+_MEDIA = frozenset({"image", "document", "video", "audio"})
+_UNEVEN = _MEDIA | {"tool_result"}
 _COUNTABLE_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})
 _WORDS_OF_A_QUESTION = 4
 _PROCESS_KEY = os.urandom(32)
@@ -196,10 +199,12 @@ class Prompt:
             value = config.get(name) if isinstance(config, Mapping) else None
             if isinstance(value, int | float) and not 0 <= value <= 1:
                 raise InvalidRequestError(f"inferenceConfig.{name} is {value!r}; it must be from 0 to 1.")
-        for index, message in enumerate(self.messages if isinstance(self.messages, list | tuple) else ()):
-            role = message.get("role") if isinstance(message, Mapping) else None
-            if isinstance(role, str) and role not in _ROLES:
-                raise InvalidRequestError(f"messages[{index}] has the role {role!r}; use one of {', '.join(_ROLES)}.")
+        try:
+            roles = {message["role"] for message in self.messages}
+        except (TypeError, KeyError):
+            return
+        if wrong := roles.difference(_ROLES):
+            raise InvalidRequestError(f"a message has the role {wrong.pop()!r}; use one of {', '.join(_ROLES)}.")
 
     def turn_index(self) -> int:
         """Index of the user message that began the current turn: the last one that isn't tool results; else -1."""
@@ -228,23 +233,24 @@ class Prompt:
             InvalidRequestError: a cache point has a TTL that there isn't.
             TypeError, KeyError, AttributeError: the request is not of Converse's shape, or holds what JSON can't.
         """
+        key = key or _PROCESS_KEY
         walk = _Walk(counter)
-        for tool in self.tools:
-            walk.add("tools", None, tool)
-        for block in self.system:
-            walk.add("system", None, block)
-        turn_index, turn_hashes = self.turn_index(), 0
-        for index, message in enumerate(self.messages):
-            for block in message["content"]:
-                walk.add("messages", message["role"], block)
-            if index == turn_index:
-                turn_hashes = len(walk.hashes)
+        walk.over("tools", None, self.tools)
+        walk.over("system", None, self.system)
+        turn_end, in_tool_loop = 0, False
+        for message in self.messages:
+            role = message["role"]
+            answers_tools = walk.over("messages", role, message["content"])
+            if role == "user" and not answers_tools:
+                turn_end, in_tool_loop = len(walk.hashes), False
+            else:
+                in_tool_loop = answers_tools
         return Outline(
-            blocks=walk.chained(self._root(), self._messages_root(walk.kinds), key or _PROCESS_KEY),
+            blocks=walk.chained(self._root(), self._messages_root(walk.all_kinds), key),
             points=tuple(walk.points),
-            kinds=frozenset(walk.kinds),
-            turn=blake2b(b"".join(walk.hashes[:turn_hashes]), key=key or _PROCESS_KEY, digest_size=16).digest(),
-            in_tool_loop=0 <= turn_index < len(self.messages) - 1,
+            kinds=frozenset(walk.all_kinds),
+            turn=blake2b(b"".join(walk.hashes[:turn_end]), key=key[:64], digest_size=16).digest(),
+            in_tool_loop=in_tool_loop,
         )
 
     def with_cache_points(self, points: Iterable[CachePoint]) -> dict[str, Any]:
@@ -284,38 +290,56 @@ def block_kind(block: Mapping[str, Any]) -> str:
 
 
 class _Walk:
-    """Gathers the blocks of one prompt; the digests are chained afterwards, when all kinds are known."""
+    """Gathers the blocks of one prompt; the digests are chained afterwards, when all kinds are known.
+
+    On the hot path: it sees every block of every request.
+    """
 
     def __init__(self, counter: TokenCounter) -> None:
-        self.counter = counter
         self.hashes: list[bytes] = []
         self.points: list[CachePoint] = []
-        self.kinds: set[str] = set()
-        self._seen: list[tuple[str, str | None, str, int | None]] = []
+        self.all_kinds: set[str] = set()
+        self._counter = counter
+        self._kinds: list[str] = []
+        self._tokens: list[int | None] = []
+        self._runs: list[tuple[str, str | None, int]] = []
 
-    def add(self, section: str, role: str | None, block: Mapping[str, Any]) -> None:
-        name = next(iter(block))
-        if name == "cachePoint":
-            self._add_point(block[name])
-            return
-        data = orjson.dumps(block, default=_plain)
-        kind = _KINDS.get(name, "other")
-        tokens: int | None
-        if kind == "document":
-            kind, tokens = self._document(block[name])
-        elif kind in ("image", "video", "audio"):
-            tokens = None
-        else:
-            tokens = self.counter.count(kind=kind, size=len(data))
-            if kind == "tool_result":
-                nested = {_KINDS.get(key) for inner in block[name]["content"] for key in inner}
-                media = nested & {"image", "document", "video"}
-                if media:
-                    self.kinds.update(kind for kind in media if kind)
-                    tokens = None
-        self.kinds.add(kind)
-        self.hashes.append(xxh3_128_digest(data))
-        self._seen.append((section, role, kind, tokens))
+    def over(self, section: str, role: str | None, blocks: Iterable[Mapping[str, Any]]) -> bool:
+        """Take in the blocks of one list; whether a tool result is among them."""
+        hashes, kinds, tokens, count = self.hashes, self._kinds, self._tokens, self._counter.count
+        start = len(hashes)
+        for block in blocks:
+            name = next(iter(block))
+            if name == "cachePoint":
+                self._add_point(block[name])
+                continue
+            data = orjson.dumps(block, default=_plain)
+            hashes.append(xxh3_128_digest(data))
+            kind = _KINDS.get(name, "other")
+            if kind in _UNEVEN:
+                kind, counted = self._uneven(kind, block[name], len(data))
+            else:
+                counted = count(kind=kind, size=len(data))
+            kinds.append(kind)
+            tokens.append(counted)
+        here = set(kinds[start:])
+        self.all_kinds |= here
+        self._runs.append((section, role, start))
+        return "tool_result" in here
+
+    def _uneven(self, kind: str, content: Mapping[str, Any], size: int) -> tuple[str, int | None]:
+        """Kind and tokens of a block whose bytes don't tell its tokens, or not always."""
+        if kind == "tool_result":
+            media = {_KINDS.get(name, "other") for inner in content["content"] for name in inner} & _MEDIA
+            self.all_kinds |= media
+            return kind, None if media else self._counter.count(kind=kind, size=size)
+        if kind != "document":
+            return kind, None
+        kind, source = "pdf" if content.get("format") == "pdf" else "document", content.get("source") or {}
+        text = source.get("bytes") or source.get("text")
+        if text is None or content.get("format", "txt") not in _COUNTABLE_DOCUMENTS:
+            return kind, None
+        return kind, self._counter.count(kind="text", size=len(text))
 
     def _add_point(self, point: Mapping[str, Any]) -> None:
         ttl = point.get("ttl") or TTLS[0]
@@ -329,28 +353,22 @@ class _Walk:
         elif after >= 0:
             self.points.append(CachePoint(after, ttl))
 
-    def _document(self, document: Mapping[str, Any]) -> tuple[str, int | None]:
-        if document.get("format") == "pdf":
-            return "pdf", None
-        source = document.get("source") or {}
-        text = source.get("bytes") or source.get("text")
-        if text is None or document.get("format", "txt") not in _COUNTABLE_DOCUMENTS:
-            return "document", None
-        return "document", self.counter.count(kind="text", size=len(text))
-
     def chained(self, root: bytes, messages_root: bytes, key: bytes) -> tuple[Block, ...]:
         """The blocks, each with the digest of everything up to it."""
         chain = blake2b(root, key=key[:64], digest_size=16)
-        blocks = []
-        section_before, role_before = "", None
-        for (section, role, kind, tokens), hashed in zip(self._seen, self.hashes, strict=True):
-            if section != section_before or role != role_before:
-                if section == "messages" and section_before != "messages":
+        blocks: list[Block] = []
+        before: tuple[str, str | None] = ("", None)
+        for (section, role, start), end in zip(self._runs, [*(run[2] for run in self._runs[1:]), None], strict=True):
+            if (section, role) != before:
+                if section == "messages" != before[0]:
                     chain.update(messages_root)
                 chain.update(f"|{section}|{role}|".encode())
-                section_before, role_before = section, role
-            chain.update(hashed)
-            blocks.append(Block(section, role, kind, chain.copy().digest(), tokens))
+                before = section, role
+            for kind, hashed, counted in zip(
+                self._kinds[start:end], self.hashes[start:end], self._tokens[start:end], strict=True
+            ):
+                chain.update(hashed)
+                blocks.append(Block(section, role, kind, chain.copy().digest(), counted))
         return tuple(blocks)
 
 
@@ -360,9 +378,18 @@ class _Layer:
     def __init__(self, ttls: Mapping[int, str]) -> None:
         self.ttls = ttls
         self.index = -1
+        self._ahead = sorted(ttls, reverse=True)
 
     def over(self, blocks: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         """The blocks with this layer's points, or the very same list where nothing changes."""
+        marked = False
+        for block in blocks:
+            if "cachePoint" in block:
+                marked = True
+                break
+        if not marked and not (self._ahead and self._ahead[-1] <= self.index + len(blocks)):
+            self.index += len(blocks)
+            return blocks
         laid: list[Mapping[str, Any]] = []
         for block in blocks:
             if "cachePoint" in block:
@@ -370,17 +397,14 @@ class _Layer:
             self.index += 1
             laid.append(block)
             if (ttl := self.ttls.get(self.index)) is not None:
+                self._ahead.pop()
                 laid.append({"cachePoint": {"type": "default"} if ttl == "5m" else {"type": "default", "ttl": ttl}})
-        return blocks if len(laid) == len(blocks) and all(map(_same_block, laid, blocks)) else laid
+        return blocks if laid == blocks else laid
 
     def over_message(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """The message with this layer's points, or the very same one where nothing changes."""
         content = self.over(message["content"])
         return message if content is message["content"] else {**message, "content": content}
-
-
-def _same_block(laid: Mapping[str, Any], original: Mapping[str, Any]) -> bool:
-    return laid is original or laid == original
 
 
 def _plain(value: object) -> object:

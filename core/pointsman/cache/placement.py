@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pointsman.cache.ledger import Ledger, effective
 from pointsman.catalog import Model
-from pointsman.prompt import Block, CachePoint, Outline
+from pointsman.prompt import SECTIONS, Block, CachePoint, Outline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +125,13 @@ def _ends(blocks: tuple[Block, ...]) -> Iterator[int]:
         if history >= 0 and blocks[history].section == "messages":
             yield history
     for section in ("system", "tools"):
-        end = next((index for index in range(last, -1, -1) if blocks[index].section == section), None)
-        if end is not None:
+        end = bisect_right(blocks, SECTIONS.index(section), key=_rank) - 1
+        if end >= 0 and blocks[end].section == section:
             yield end
+
+
+def _rank(block: Block) -> int:
+    return SECTIONS.index(block.section)
 
 
 def _usable(outline: Outline, model: Model, ledger: Ledger, end: int) -> int | None:

@@ -1,9 +1,8 @@
-"""An endpoint with the engine `extract` per test, its boto3 clients, and prompts of a known number of tokens."""
+"""The endpoint's boto3 clients without retries, and texts of a known number of tokens."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,18 +12,6 @@ from botocore.exceptions import ClientError
 from pointsman.local import LocalEndpoint
 
 Text = Callable[..., str]
-
-
-@pytest.fixture(autouse=True)
-def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def endpoint() -> Iterator[LocalEndpoint]:
-    with LocalEndpoint(engine="extract") as running:
-        yield running
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from fpdf import FPDF
-
 from pointsman.local import LocalEndpoint
 
 META_ROUTER = "arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/meta.llama:1"
@@ -65,7 +64,7 @@ def test_converse_through_a_router_bears_its_trace(runtime: Any) -> None:
                 "content": [
                     {
                         "text": "Alice has N brothers and she also has M sisters. "
-                        "How many sisters does Alice’s brothers have?"
+                        "How many sisters does Alice's brothers have?"
                     }
                 ],
             }
@@ -92,9 +91,7 @@ def test_streaming_through_a_router_prints_text_and_trace(runtime: Any, capsys: 
             print(json.dumps(chunk["metadata"]["trace"], indent=2))
     text, _, trace = capsys.readouterr().out.partition("\n")
     assert text
-    assert json.loads(trace) == {
-        "promptRouter": {"invokedModelId": f"{PROFILES}/us.meta.llama3-1-70b-instruct-v1:0"}
-    }
+    assert json.loads(trace) == {"promptRouter": {"invokedModelId": f"{PROFILES}/us.meta.llama3-1-70b-instruct-v1:0"}}
 
 
 def test_three_pdfs_are_written_once_and_read_twice(
@@ -110,9 +107,7 @@ def test_three_pdfs_are_written_once_and_read_twice(
         for doc in docs:
             name, document_format = doc.rsplit(".", maxsplit=1)
             source = {"bytes": (tmp_path / doc).read_bytes()}
-            messages[-1]["content"].append(
-                {"document": {"name": name, "format": document_format, "source": source}}
-            )
+            messages[-1]["content"].append({"document": {"name": name, "format": document_format, "source": source}})
         messages[-1]["content"].append({"text": new_message})
         if cache:
             messages[-1]["content"].append({"cachePoint": {"type": "default"}})

@@ -247,11 +247,7 @@ def _entries(
 
 def _root(raw: Mapping[str, Any]) -> bytes:
     fields = raw.get("additionalModelRequestFields") or {}
-    chosen = (
-        {name: fields[name] for name in _INVALIDATING_FIELDS if name in fields}
-        if isinstance(fields, dict)
-        else {}
-    )
+    chosen = {name: fields[name] for name in _INVALIDATING_FIELDS if name in fields} if isinstance(fields, dict) else {}
     output = raw.get("outputConfig") or None
     return orjson.dumps([chosen, output], option=orjson.OPT_SORT_KEYS)
 

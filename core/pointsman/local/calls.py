@@ -165,9 +165,7 @@ class Calls:
         asked: int | None = request.inference.get("maxTokens")
         if asked is not None:
             return asked
-        return min(
-            self._settings.default_max_tokens, model.max_output_tokens or self._settings.default_max_tokens
-        )
+        return min(self._settings.default_max_tokens, model.max_output_tokens or self._settings.default_max_tokens)
 
 
 def content_digest(request: ConverseRequest) -> bytes:

@@ -62,9 +62,7 @@ class ControlPlane:
         name = _name(model_id)
         model = next((model for model in self._catalog.models if model.id == name), None)
         if model is None:
-            raise Refusal(
-                "ResourceNotFoundException", f"Could not resolve the foundation model {model_id!r}."
-            )
+            raise Refusal("ResourceNotFoundException", f"Could not resolve the foundation model {model_id!r}.")
         return {"modelDetails": self._summary(model)}
 
     def get_inference_profile(self, profile_id: str) -> dict[str, Any]:

@@ -128,9 +128,7 @@ class _Running:
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         # A stopped endpoint must not wait for clients that keep their connections open.
-        config = uvicorn.Config(
-            endpoint.app, log_level="warning", access_log=False, timeout_graceful_shutdown=1
-        )
+        config = uvicorn.Config(endpoint.app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="pointsman-local", daemon=True)
         self._thread.start()

@@ -89,14 +89,11 @@ class ExtractEngine:
         progress(total, total)
         question = _question(prompt.blocks)
         calls = [
-            ToolCall(name=tool["name"], input=_arguments(tool, question))
-            for tool in _tools_to_call(prompt, question)
+            ToolCall(name=tool["name"], input=_arguments(tool, question)) for tool in _tools_to_call(prompt, question)
         ]
         if calls:
             yield from calls
-            written = sum(
-                count_tokens(call.name) + count_tokens(orjson.dumps(call.input).decode()) for call in calls
-            )
+            written = sum(count_tokens(call.name) + count_tokens(orjson.dumps(call.input).decode()) for call in calls)
             yield Finish(reason="tool_use", output_tokens=written)
             return
         answer = self._answer(prompt.blocks, question)
@@ -181,9 +178,7 @@ def _score(words: frozenset[str], weights: Mapping[str, float]) -> float:
 
 def _question(blocks: Sequence[RenderedBlock]) -> str:
     """The last text of the user; of a long one, which holds its own context, the last lines."""
-    asked = next(
-        (block.text for block in reversed(blocks) if block.role == "user" and block.kind == "text"), ""
-    )
+    asked = next((block.text for block in reversed(blocks) if block.role == "user" and block.kind == "text"), "")
     if len(asked) <= _QUESTION_CHARACTERS:
         return asked
     lines = [line for line in asked.splitlines() if line.strip()] or [asked]
@@ -193,9 +188,7 @@ def _question(blocks: Sequence[RenderedBlock]) -> str:
 def _sources(blocks: Sequence[RenderedBlock], question: str) -> list[RenderedBlock]:
     """Where answers are looked for: in what is not the conversation itself, if there is any such thing."""
     others = [
-        block
-        for block in blocks
-        if block.section != "tools" and block.role != "assistant" and block.text != question
+        block for block in blocks if block.section != "tools" and block.role != "assistant" and block.text != question
     ]
     material = [block for block in others if block.kind != "text" or _is_material(block)]
     return material or others

@@ -57,9 +57,7 @@ class Generations:
         """Waits for no one: what still runs is cancelled by its requests' end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _run_in_thread(
-        self, prompt: EnginePrompt, progress: _Progress
-    ) -> AsyncGenerator[EngineEvent, None]:
+    async def _run_in_thread(self, prompt: EnginePrompt, progress: _Progress) -> AsyncGenerator[EngineEvent, None]:
         loop = asyncio.get_running_loop()
         items: asyncio.Queue[_Item] = asyncio.Queue()
         cancelled = threading.Event()

@@ -18,9 +18,7 @@ _MAX_DEPTH: Final = 12
 Value = TypeVar("Value")
 
 
-def instance_of(
-    schema: Mapping[str, Any], text: str, *, filler: str = "unknown", required_only: bool = False
-) -> Any:
+def instance_of(schema: Mapping[str, Any], text: str, *, filler: str = "unknown", required_only: bool = False) -> Any:
     """A value that the schema takes. `filler` fills strings for which the text has nothing."""
     return _Instance(schema, text, filler, required_only).value(schema, depth=0)
 
@@ -90,12 +88,8 @@ class _Instance:
 
     def _number(self, schema: Mapping[str, Any], *, whole: bool) -> int | float:
         found = _next(self._numbers, float(schema.get("default", 1)))
-        found = max(
-            found, float(schema.get("minimum", found)), float(schema.get("exclusiveMinimum", found - 1)) + 1
-        )
-        found = min(
-            found, float(schema.get("maximum", found)), float(schema.get("exclusiveMaximum", found + 1)) - 1
-        )
+        found = max(found, float(schema.get("minimum", found)), float(schema.get("exclusiveMinimum", found - 1)) + 1)
+        found = min(found, float(schema.get("maximum", found)), float(schema.get("exclusiveMaximum", found + 1)) - 1)
         return round(found) if whole or found == round(found) else found
 
     def _string(self, schema: Mapping[str, Any]) -> str:

@@ -49,9 +49,7 @@ def document_text(document: Mapping[str, Any], documents: DocumentReader) -> str
     """A document block's name, its context and its text."""
     source = document["source"]
     if "bytes" in source:
-        text = documents.read(
-            source["bytes"], document_format=document.get("format", "txt"), name=document["name"]
-        )
+        text = documents.read(source["bytes"], document_format=document.get("format", "txt"), name=document["name"])
     elif "text" in source:
         text = source["text"]
     elif "content" in source:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from pointsman.errors import PointsmanError
+from pointsman.local.account import Account
 from pointsman.local.answers import Answer, StreamEvent
 from pointsman.local.calls import Call, Calls
 from pointsman.local.engines import Engine, RenderedBlock
@@ -49,9 +50,7 @@ class Runtime:
         self.generations.close()
         self._preparing.shutdown(wait=False, cancel_futures=True)
 
-    async def converse(
-        self, model_id: str, body: bytes, headers: Mapping[str, str], receive: Receive
-    ) -> Response:
+    async def converse(self, model_id: str, body: bytes, headers: Mapping[str, str], receive: Receive) -> Response:
         """Converse: the whole reply at once."""
         return await _unless_gone(self._whole_reply(model_id, body, headers), receive)
 
@@ -85,7 +84,7 @@ class Runtime:
         except BaseException:
             await events.aclose()
             raise
-        return EventStreamResponse(first, events, on_failure=self._calls.account.refused)
+        return EventStreamResponse(first, events, account=self._calls.account)
 
     async def _call(self, model_id: str, body: bytes, headers: Mapping[str, str], *, streamed: bool) -> Call:
         fault = headers.get(FAULT_HEADER)
@@ -122,19 +121,17 @@ class Runtime:
                         if call.breaks and deltas == _DELTAS_BEFORE_BREAK:
                             raise Refusal("ModelStreamErrorException", "The model's stream broke off.")
         except (GeneratorExit, asyncio.CancelledError):
-            self._account_closed(call, answer, begun=begun)
+            if begun:
+                self._account_part(call, answer)
             raise
         self._calls.account.served(call.target.owner, call.plan, answer.output_tokens)
         yield "metadata", answer.metadata(_milliseconds(started))
 
-    def _account_closed(self, call: Call, answer: Answer, *, begun: bool) -> None:
-        account = self._calls.account
-        account.closed_early()
-        if begun:
-            said = RenderedBlock(section="messages", kind="text", text=answer.text(), role="assistant")
-            account.served(
-                call.target.owner, call.plan, self._engine.count([said], model_id=call.target.owner)[0]
-            )
+    def _account_part(self, call: Call, answer: Answer) -> None:
+        """The client has gone: Bedrock bills what was generated till then, and so does the account."""
+        said = RenderedBlock(section="messages", kind="text", text=answer.text(), role="assistant")
+        (output_tokens,) = self._engine.count([said], model_id=call.target.owner)
+        self._calls.account.served(call.target.owner, call.plan, output_tokens)
 
     def _latency_ms(self, headers: Mapping[str, str]) -> float:
         given = headers.get(LATENCY_HEADER)
@@ -151,10 +148,10 @@ class EventStreamResponse(Response):
 
     media_type = CONTENT_TYPE
 
-    def __init__(self, first: StreamEvent, rest: StreamEvents, *, on_failure: Callable[[str], None]) -> None:
+    def __init__(self, first: StreamEvent, rest: StreamEvents, *, account: Account) -> None:
         self._first = first
         self._rest = rest
-        self._on_failure = on_failure
+        self._account = account
         self.status_code = 200
         self.background = None
         self.body = b""
@@ -167,6 +164,7 @@ class EventStreamResponse(Response):
             try:
                 await _unless_gone(self._send_all(send), receive)
             except ClientDisconnect:
+                self._account.closed_early()
                 return
         await send({"type": "http.response.body", "body": b""})
 
@@ -178,10 +176,8 @@ class EventStreamResponse(Response):
         except PointsmanError as exc:
             refusal = refusal_of(exc)
             code = refusal.code if refusal.code != "ModelErrorException" else "ModelStreamErrorException"
-            self._on_failure(code)
-            await _send_frame(
-                send, encode_exception(code[0].lower() + code[1:], {"message": refusal.message})
-            )
+            self._account.refused(code)
+            await _send_frame(send, encode_exception(code[0].lower() + code[1:], {"message": refusal.message}))
 
 
 async def _send_frame(send: Send, frame: bytes) -> None:

@@ -101,12 +101,8 @@ class Endpoint:
         control = self.control
         return [
             self._json("POST", "/prompt-routers", lambda _, body: control.create_prompt_router(body)),
-            self._json(
-                "GET", "/prompt-routers", lambda request, _: control.list_prompt_routers(_query(request))
-            ),
-            self._json(
-                "GET", "/prompt-routers/{id:path}", lambda request, _: control.get_prompt_router(_id(request))
-            ),
+            self._json("GET", "/prompt-routers", lambda request, _: control.list_prompt_routers(_query(request))),
+            self._json("GET", "/prompt-routers/{id:path}", lambda request, _: control.get_prompt_router(_id(request))),
             self._json(
                 "DELETE",
                 "/prompt-routers/{id:path}",
@@ -134,9 +130,7 @@ class Endpoint:
             self._json("GET", "/_local/account", lambda _, __: self.account.to_dict()),
             self._json("DELETE", "/_local/account", lambda _, __: self._reset_account()),
             self._json("POST", "/_local/account/reset", lambda _, __: self._reset_account()),
-            self._json(
-                "GET", "/_local/progress", lambda _, __: {"running": self.runtime.generations.progress()}
-            ),
+            self._json("GET", "/_local/progress", lambda _, __: {"running": self.runtime.generations.progress()}),
             self._json("POST", "/_local/clock", lambda _, body: self._move_clock(parse_json(body))),
             self._json("GET", "/_local/health", lambda _, __: {"engine": self.engine.name}),
         ]
@@ -144,13 +138,9 @@ class Endpoint:
     def _no_route(self) -> list[Route]:
         async def unknown(request: Request, body: bytes) -> Response:  # noqa: ARG001 - every answer takes it
             path = request.url.path
-            raise Refusal(
-                "UnknownOperationException", f"The local endpoint has no operation {request.method} {path}."
-            )
+            raise Refusal("UnknownOperationException", f"The local endpoint has no operation {request.method} {path}.")
 
-        return [
-            Route("/{path:path}", self._guarded(unknown), methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-        ]
+        return [Route("/{path:path}", self._guarded(unknown), methods=["GET", "POST", "PUT", "PATCH", "DELETE"])]
 
     def _reset_account(self) -> dict[str, Any]:
         self.account.reset()
@@ -178,9 +168,7 @@ class Endpoint:
         async def answer(request: Request, body: bytes) -> Response:
             self.account.request(operation)
             if self._in_flight >= self.settings.max_in_flight:
-                raise Refusal(
-                    "ServiceUnavailableException", "Too many requests in flight. Try your request again."
-                )
+                raise Refusal("ServiceUnavailableException", "Too many requests in flight. Try your request again.")
             self._in_flight += 1
             try:
                 return await answering(request, body)
@@ -199,6 +187,7 @@ class Endpoint:
                     verify(_signed(request, body), self.settings.key)
                 return await answering(request, body)
             except ClientDisconnect:
+                self.account.closed_early()
                 return Response(status_code=499)
             except PointsmanError as exc:
                 refusal = refusal_of(exc)
@@ -224,8 +213,7 @@ def check_bind(host: str, key: str | None) -> None:
     """
     if key is None and not _is_loopback(host):
         raise InvalidRequestError(
-            f"listening on {host} lets other machines use this endpoint. Give it a key (--key), "
-            "or listen on 127.0.0.1."
+            f"listening on {host} lets other machines use this endpoint. Give it a key (--key), or listen on 127.0.0.1."
         )
 
 

@@ -174,9 +174,7 @@ def _length(shape: Shape) -> Callable[[Any, str], None]:
 
 def _constraint(value: Any, path: str, constraint: str) -> Refusal:
     shown = "null" if value == "null" else f"'{str(value)[:100]}'"
-    return invalid(
-        f"1 validation error detected: Value {shown} at '{path}' failed to satisfy constraint: {constraint}"
-    )
+    return invalid(f"1 validation error detected: Value {shown} at '{path}' failed to satisfy constraint: {constraint}")
 
 
 def _mistyped(path: str, expected: str) -> Refusal:

@@ -1,7 +1,7 @@
 """Who may use an endpoint that has a key: AWS Signature Version 4 and bearer tokens, checked in constant time.
 
-With SigV4 the key is the secret access key, under any access key id; with `Authorization: Bearer` (boto3's
-AWS_BEARER_TOKEN_BEDROCK) it is the token itself. The signature is recomputed as
+With SigV4 the key is the secret access key, under any access key id; with `Authorization: Bearer` it is the token
+itself (boto3 sends its AWS_BEARER_TOKEN_BEDROCK over TLS alone, so put a proxy with TLS before it). The signature is recomputed as
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html describes it.
 """
 
@@ -51,9 +51,7 @@ def verify(request: SignedRequest, key: str, *, now: float | None = None) -> Non
         return
     match = _SIGV4.fullmatch(authorization)
     if match is None:
-        raise Refusal(
-            "AccessDeniedException", "This endpoint has a key: sign with SigV4, or send it as bearer token."
-        )
+        raise Refusal("AccessDeniedException", "This endpoint has a key: sign with SigV4, or send it as bearer token.")
     _check_date(request, match["scope"], time.time() if now is None else now)
     signed = match["signed"].split(";")
     if "host" not in signed:
@@ -74,9 +72,7 @@ def _check_date(request: SignedRequest, scope: str, now: float) -> None:
     except ValueError as exc:
         raise Refusal("InvalidSignatureException", "The x-amz-date header is missing or no date.") from exc
     if abs(signed_at - now) > _MAX_SKEW_SECONDS or not scope.startswith(stamp[:8]):
-        raise Refusal(
-            "InvalidSignatureException", f"Signature expired: {stamp} is not within 5 minutes of now."
-        )
+        raise Refusal("InvalidSignatureException", f"Signature expired: {stamp} is not within 5 minutes of now.")
 
 
 def _signature(request: SignedRequest, key: str, scope: str, signed: list[str]) -> str:

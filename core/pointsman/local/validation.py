@@ -45,9 +45,7 @@ def check_capabilities(request: ConverseRequest, model: Model, *, streamed: bool
     can = model.capabilities
     kinds = {block.kind for block in request.blocks}
     if not can.images and "image" in kinds:
-        raise invalid(
-            "This model doesn't support the image content block that you provided. Remove it and try again."
-        )
+        raise invalid("This model doesn't support the image content block that you provided. Remove it and try again.")
     if not can.documents and kinds & {"document", "pdf"}:
         raise invalid("This model doesn't support documents.")
     if kinds & {"tool", "tool_use", "tool_result"}:
@@ -104,15 +102,11 @@ def _check_text(block: Mapping[str, Any], path: str, name: str) -> None:
 
 
 def _check_attachments(message: Mapping[str, Any], index: int) -> None:
-    attached = {
-        member for block in message["content"] for member in block if member in ("image", "document", "video")
-    }
+    attached = {member for block in message["content"] for member in block if member in ("image", "document", "video")}
     if not attached:
         return
     if message["role"] != "user":
-        raise invalid(
-            f"messages.{index}: {', '.join(sorted(attached))} blocks are allowed in user messages only."
-        )
+        raise invalid(f"messages.{index}: {', '.join(sorted(attached))} blocks are allowed in user messages only.")
     if "document" in attached and not any("text" in block for block in message["content"]):
         raise invalid(f"messages.{index}: a message with a document block must also have a text block.")
 
@@ -128,9 +122,7 @@ def _check_document_names(messages: Sequence[Mapping[str, Any]]) -> None:
                 f"character. Edit the document file name {name!r} and try again."
             )
         if name in seen:
-            raise invalid(
-                f"Messages contain duplicate document names ({name}). Give each document its own name."
-            )
+            raise invalid(f"Messages contain duplicate document names ({name}). Give each document its own name.")
         seen.add(name)
 
 
@@ -158,9 +150,7 @@ def _check_tool_turns(request: ConverseRequest) -> None:
             raise invalid(f"The toolUse blocks at messages.{index}.content contain duplicate Ids.")
         expected = calls
     if uses_tools and "toolConfig" not in request.body:
-        raise invalid(
-            "The toolConfig field must be defined when using toolUse and toolResult content blocks."
-        )
+        raise invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
     names = [tool["name"] for tool in request.tools]
     if len(set(names)) < len(names):
         raise invalid("The tools in toolConfig have duplicate names. Give each tool its own name.")
@@ -203,6 +193,4 @@ def _check_tool_choice(request: ConverseRequest, can: Capabilities) -> None:
     if not can.forced_tool_choice:
         raise unsupported_field(f"toolConfig.toolChoice.{member}")
     if member == "tool" and choice["tool"]["name"] not in {tool["name"] for tool in request.tools}:
-        raise invalid(
-            f"The tool {choice['tool']['name']!r} of toolConfig.toolChoice is not among toolConfig.tools."
-        )
+        raise invalid(f"The tool {choice['tool']['name']!r} of toolConfig.toolChoice is not among toolConfig.tools.")

@@ -47,12 +47,12 @@ def read_usage(raw: Mapping[str, Any] | None) -> Usage | None:
         return None
     read = raw.get("cacheReadInputTokens", raw.get("cacheReadInputTokenCount")) or 0
     written = raw.get("cacheWriteInputTokens", raw.get("cacheWriteInputTokenCount")) or 0
-    details = raw.get("cacheDetails") or ()
+    details = raw.get("cacheDetails")
     return Usage(
         input_tokens=(raw.get("inputTokens") or 0) + read + written,
         cache_read_tokens=read,
         cache_write_tokens=written,
-        cache_write_1h_tokens=sum(one["inputTokens"] for one in details if one.get("ttl") == "1h"),
+        cache_write_1h_tokens=sum(one["inputTokens"] for one in details if one.get("ttl") == "1h") if details else 0,
         output_tokens=raw.get("outputTokens") or 0,
     )
 

@@ -13,7 +13,7 @@ from pointsman.usage import Cost, Usage
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice
 
-_MILLION = Decimal(1_000_000)
+_NOTHING = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,8 @@ def without_cache(usage: Usage) -> Usage:
 
 def _bill(tokens: int, price: Decimal | None) -> Decimal | None:
     if not tokens:
-        return Decimal(0)
-    return None if price is None else price * tokens / _MILLION
+        return _NOTHING
+    return None if price is None else (price * tokens).scaleb(-6)
 
 
 def _sum(first: Decimal | None, second: Decimal | None) -> Decimal | None:

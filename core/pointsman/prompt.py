@@ -42,6 +42,11 @@ _ROLES = ("user", "assistant", "system")
 # Kinds whose tokens their bytes don't tell, or not always.
 _MEDIA = frozenset({"image", "document", "video", "audio"})
 _UNEVEN = _MEDIA | {"tool_result"}
+_UNCOUNTABLE_INSIDE = frozenset({"image", "document", "video"})
+_RUN_MARKS = {
+    (section, role): f"|{section}|{role}|".encode()
+    for section, role in (("tools", None), ("system", None), *(("messages", role) for role in _ROLES))
+}
 _COUNTABLE_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})
 _WORDS_OF_A_QUESTION = 4
 _PROCESS_KEY = os.urandom(32)
@@ -101,9 +106,9 @@ class Outline:
 
     def __post_init__(self) -> None:
         if self.blocks and not self._sums:
-            tokens = [block.tokens for block in self.blocks]
+            tokens = [block[4] for block in self.blocks]
             unknown = tokens.index(None) if None in tokens else len(tokens)
-            object.__setattr__(self, "_sums", tuple(accumulate(count or 0 for count in tokens)))
+            object.__setattr__(self, "_sums", tuple(accumulate([count or 0 for count in tokens])))
             object.__setattr__(self, "_first_unknown", unknown)
 
     @classmethod
@@ -231,26 +236,30 @@ class Prompt:
 
         Raises:
             InvalidRequestError: a cache point has a TTL that there isn't.
-            TypeError, KeyError, AttributeError: the request is not of Converse's shape, or holds what JSON can't.
+            LookupError, TypeError, AttributeError: the request is not of Converse's shape, or holds what JSON can't.
         """
         key = key or _PROCESS_KEY
-        walk = _Walk(counter)
+        walk = _Walk()
         walk.over("tools", None, self.tools)
         walk.over("system", None, self.system)
         turn_end, in_tool_loop = 0, False
         for message in self.messages:
             role = message["role"]
-            answers_tools = walk.over("messages", role, message["content"])
-            if role == "user" and not answers_tools:
-                turn_end, in_tool_loop = len(walk.hashes), False
-            else:
-                in_tool_loop = answers_tools
+            in_tool_loop = walk.over("messages", role, message["content"])
+            if role == "user" and not in_tool_loop:
+                turn_end = len(walk.hashes)
+        kinds = frozenset(walk.kinds) | walk.nested
+        rows = walk.chained(self._root(), self._messages_root(kinds), key)
+        tokens = walk.tokens(counter)
+        # Block(...) would cost twice as much, for every block of every request.
+        new = tuple.__new__
+        blocks = [
+            new(Block, (section, role, kind, digest, count))
+            for (section, role, digest), kind, count in zip(rows, walk.kinds, tokens, strict=True)
+        ]
+        turn = blake2b(b"".join(walk.hashes[:turn_end]), key=key[:64], digest_size=16).digest()
         return Outline(
-            blocks=walk.chained(self._root(), self._messages_root(walk.all_kinds), key),
-            points=tuple(walk.points),
-            kinds=frozenset(walk.all_kinds),
-            turn=blake2b(b"".join(walk.hashes[:turn_end]), key=key[:64], digest_size=16).digest(),
-            in_tool_loop=in_tool_loop,
+            blocks=tuple(blocks), points=tuple(walk.points), kinds=kinds, turn=turn, in_tool_loop=in_tool_loop
         )
 
     def with_cache_points(self, points: Iterable[CachePoint]) -> dict[str, Any]:
@@ -295,51 +304,51 @@ class _Walk:
     On the hot path: it sees every block of every request.
     """
 
-    def __init__(self, counter: TokenCounter) -> None:
+    def __init__(self) -> None:
         self.hashes: list[bytes] = []
+        self.kinds: list[str] = []
         self.points: list[CachePoint] = []
-        self.all_kinds: set[str] = set()
-        self._counter = counter
-        self._kinds: list[str] = []
-        self._tokens: list[int | None] = []
+        self.nested: set[str] = set()
+        self._sizes: list[int] = []
+        self._uncounted: list[int] = []
         self._runs: list[tuple[str, str | None, int]] = []
 
     def over(self, section: str, role: str | None, blocks: Iterable[Mapping[str, Any]]) -> bool:
         """Take in the blocks of one list; whether a tool result is among them."""
-        hashes, kinds, tokens, count = self.hashes, self._kinds, self._tokens, self._counter.count
-        start = len(hashes)
+        hashes, kinds, sizes = self.hashes, self.kinds, self._sizes
+        answers_tools = False
+        self._runs.append((section, role, len(hashes)))
         for block in blocks:
             name = next(iter(block))
             if name == "cachePoint":
                 self._add_point(block[name])
                 continue
             data = orjson.dumps(block, default=_plain)
-            hashes.append(xxh3_128_digest(data))
             kind = _KINDS.get(name, "other")
+            size = len(data)
             if kind in _UNEVEN:
-                kind, counted = self._uneven(kind, block[name], len(data))
-            else:
-                counted = count(kind=kind, size=len(data))
+                kind, size = self._uneven(kind, block[name], size)
+                answers_tools = answers_tools or kind == "tool_result"
+            hashes.append(xxh3_128_digest(data))
             kinds.append(kind)
-            tokens.append(counted)
-        here = set(kinds[start:])
-        self.all_kinds |= here
-        self._runs.append((section, role, start))
-        return "tool_result" in here
+            sizes.append(size)
+        return answers_tools
 
-    def _uneven(self, kind: str, content: Mapping[str, Any], size: int) -> tuple[str, int | None]:
-        """Kind and tokens of a block whose bytes don't tell its tokens, or not always."""
+    def _uneven(self, kind: str, content: Mapping[str, Any], size: int) -> tuple[str, int]:
+        """Kind and size of a block whose bytes don't tell its tokens, or not always."""
         if kind == "tool_result":
-            media = {_KINDS.get(name, "other") for inner in content["content"] for name in inner} & _MEDIA
-            self.all_kinds |= media
-            return kind, None if media else self._counter.count(kind=kind, size=size)
-        if kind != "document":
-            return kind, None
-        kind, source = "pdf" if content.get("format") == "pdf" else "document", content.get("source") or {}
-        text = source.get("bytes") or source.get("text")
-        if text is None or content.get("format", "txt") not in _COUNTABLE_DOCUMENTS:
-            return kind, None
-        return kind, self._counter.count(kind="text", size=len(text))
+            inner = {name for one in content["content"] for name in one}
+            if inner.isdisjoint(_UNCOUNTABLE_INSIDE):
+                return kind, size
+            self.nested.update(_KINDS[name] for name in inner & _UNCOUNTABLE_INSIDE)
+        elif kind == "document":
+            source = content.get("source") or {}
+            text = source.get("bytes") or source.get("text")
+            if text is not None and content.get("format", "txt") in _COUNTABLE_DOCUMENTS:
+                return kind, len(text)
+            kind = "pdf" if content.get("format") == "pdf" else kind
+        self._uncounted.append(len(self.hashes))
+        return kind, 0
 
     def _add_point(self, point: Mapping[str, Any]) -> None:
         ttl = point.get("ttl") or TTLS[0]
@@ -353,23 +362,28 @@ class _Walk:
         elif after >= 0:
             self.points.append(CachePoint(after, ttl))
 
-    def chained(self, root: bytes, messages_root: bytes, key: bytes) -> tuple[Block, ...]:
-        """The blocks, each with the digest of everything up to it."""
+    def tokens(self, counter: TokenCounter) -> list[int | None]:
+        """Tokens of each block, None where they can't be known."""
+        tokens: list[int | None] = [*counter.count(kinds=self.kinds, sizes=self._sizes)]
+        for index in self._uncounted:
+            tokens[index] = None
+        return tokens
+
+    def chained(self, root: bytes, messages_root: bytes, key: bytes) -> list[tuple[str, str | None, bytes]]:
+        """Section, role and digest of each block; a digest covers everything up to its block."""
         chain = blake2b(root, key=key[:64], digest_size=16)
-        blocks: list[Block] = []
-        before: tuple[str, str | None] = ("", None)
+        update, copy, hashes = chain.update, chain.copy, self.hashes
+        rows: list[tuple[str, str | None, bytes]] = []
+        section_before = ""
         for (section, role, start), end in zip(self._runs, [*(run[2] for run in self._runs[1:]), None], strict=True):
-            if (section, role) != before:
-                if section == "messages" != before[0]:
-                    chain.update(messages_root)
-                chain.update(f"|{section}|{role}|".encode())
-                before = section, role
-            for kind, hashed, counted in zip(
-                self._kinds[start:end], self.hashes[start:end], self._tokens[start:end], strict=True
-            ):
-                chain.update(hashed)
-                blocks.append(Block(section, role, kind, chain.copy().digest(), counted))
-        return tuple(blocks)
+            if section == "messages" != section_before:
+                update(messages_root)
+            section_before = section
+            update(_RUN_MARKS[section, role])
+            for hashed in hashes[start:end]:
+                update(hashed)
+                rows.append((section, role, copy().digest()))
+        return rows
 
 
 class _Layer:

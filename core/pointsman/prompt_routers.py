@@ -204,8 +204,9 @@ class PromptRouters:
         """
         parts = split_router_arn(name_or_arn)
         if parts is None:
-            records = self.records(region=region)
-            return next((record for record in records if name_or_arn in (record.name, record.id)), None)
+            self._refresh()
+            known = (*self._custom.values(), *self._defaults(region or self.region))
+            return next((record for record in known if name_or_arn in (record.name, record.id)), None)
         resource, arn_region, account = parts
         kind, _, wanted = resource.partition("/")
         if kind == "default-prompt-router":
@@ -304,7 +305,7 @@ _MODEL_ID = re.compile(r"[a-z][\w-]*\.[\w.:-]+")
 
 def split_router_arn(text: str) -> tuple[str, str, str] | None:
     """(resource, Region, account) of a prompt router's ARN; None for anything else."""
-    match = _ROUTER_ARN.fullmatch(text)
+    match = _ROUTER_ARN.fullmatch(text) if text.startswith("arn:") else None
     return (match[3], match[1], match[2]) if match else None
 
 

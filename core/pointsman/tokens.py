@@ -7,20 +7,21 @@ tokenized here. Knows sizes and ratios; knows no prompt.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
-# UTF-8 bytes per token. Against a public Claude tokenizer four characters a token came out 12 % high on prose and
+# Tokens per UTF-8 byte. Against a public Claude tokenizer four characters a token came out 12 % high on prose and
 # 33 % low on JSON (caching.md section 5, 2026-11-22). Bytes, since other scripts take more tokens a character.
-_BYTES_PER_TOKEN = {"tool": 3.0, "tool_use": 3.0, "tool_result": 3.5}
-_BYTES_PER_TOKEN_OF_TEXT = 4.3
-_MESSAGE_OVERHEAD = 3
+_TOKENS_PER_BYTE = {"tool": 1 / 3.0, "tool_use": 1 / 3.0, "tool_result": 1 / 3.5}
+_TOKENS_PER_BYTE_OF_TEXT = 1 / 4.3
+_BLOCK_OVERHEAD = 3
 
 
 class TokenCounter(Protocol):
-    """Estimates the tokens of one block."""
+    """Estimates the tokens of a prompt's blocks."""
 
-    def count(self, *, kind: str, size: int) -> int:
-        """Tokens of a block of that kind whose JSON has `size` bytes."""
+    def count(self, *, kinds: Sequence[str], sizes: Sequence[int]) -> Sequence[int]:
+        """Tokens of each block, given its kind and the bytes of its JSON."""
         ...
 
 
@@ -31,9 +32,13 @@ class EstimatedTokens:
         self._factors: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def count(self, *, kind: str, size: int) -> int:
-        """Tokens of a block of that kind whose JSON has `size` bytes."""
-        return int(size / _BYTES_PER_TOKEN.get(kind, _BYTES_PER_TOKEN_OF_TEXT)) + _MESSAGE_OVERHEAD
+    def count(self, *, kinds: Sequence[str], sizes: Sequence[int]) -> Sequence[int]:
+        """Tokens of each block, given its kind and the bytes of its JSON."""
+        per_byte = _TOKENS_PER_BYTE.get
+        return [
+            int(size * per_byte(kind, _TOKENS_PER_BYTE_OF_TEXT)) + _BLOCK_OVERHEAD
+            for kind, size in zip(kinds, sizes, strict=True)
+        ]
 
     def factor(self, model_id: str) -> float:
         """What an estimate is multiplied by for that model; 1.0 until a reply has taught better."""

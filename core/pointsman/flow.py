@@ -226,7 +226,7 @@ class _Story:
                 self._laid = prompt.request
         outline = self._scaled(outline, model)
         placement = Placement() if self._without_points else place(outline, model, ledger, now)
-        if placement.points != outline.points:
+        if placement.points != outline.points or (outline.misplaced and model.known):
             self._laid = prompt.with_cache_points(placement.points)
         self.placement, self.placed_on = placement, outline
         self.expected_read = ledger.readable(outline, model, placement.points, now)

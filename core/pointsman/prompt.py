@@ -53,7 +53,7 @@ _PROCESS_KEY = os.urandom(32)
 
 # A change of these drops the whole cache on Bedrock (bedrock.md A6: thinking and effort measured live, the output
 # schema by users' reports; 2026-11-22). Sampling parameters don't.
-_ROOT_FIELDS = ("thinking", "reasoning_config", "reasoningConfig", "output_config", "effort")
+_ROOT_FIELDS = ("thinking", "reasoning", "reasoning_config", "reasoningConfig", "output_config", "effort")
 
 
 class Block(NamedTuple):
@@ -91,6 +91,7 @@ class Outline:
     """The blocks of a prompt in the order tools, system, messages, without any of their text.
 
     `points` are those that the caller placed, `kinds` all kinds of block, those inside tool results too.
+    `misplaced`: one of his points stands first in its list, or right behind another, where no model takes it.
     `turn` names the user turn that the last message belongs to: the same through a whole tool loop.
     `scale` corrects the tokens for one model.
     """
@@ -98,6 +99,7 @@ class Outline:
     blocks: tuple[Block, ...]
     points: tuple[CachePoint, ...] = ()
     kinds: frozenset[str] = frozenset()
+    misplaced: bool = False
     turn: bytes | None = None
     in_tool_loop: bool = False
     scale: float = 1.0
@@ -123,6 +125,7 @@ class Outline:
             blocks=self.blocks,
             points=self.points,
             kinds=self.kinds,
+            misplaced=self.misplaced,
             turn=self.turn,
             in_tool_loop=self.in_tool_loop,
             scale=scale,
@@ -259,7 +262,12 @@ class Prompt:
         ]
         turn = blake2b(b"".join(walk.hashes[:turn_end]), key=key[:64], digest_size=16).digest()
         return Outline(
-            blocks=tuple(blocks), points=tuple(walk.points), kinds=kinds, turn=turn, in_tool_loop=in_tool_loop
+            blocks=tuple(blocks),
+            points=tuple(walk.points),
+            kinds=kinds,
+            misplaced=walk.misplaced,
+            turn=turn,
+            in_tool_loop=in_tool_loop,
         )
 
     def with_cache_points(self, points: Iterable[CachePoint]) -> dict[str, Any]:
@@ -283,8 +291,8 @@ class Prompt:
     def _root(self) -> bytes:
         fields = self.request.get("additionalModelRequestFields")
         told = {name: fields[name] for name in _ROOT_FIELDS if name in fields} if isinstance(fields, Mapping) else {}
-        schema = self.output_schema
-        return orjson.dumps([told, schema], default=_plain) if told or schema else b""
+        output = self.request.get("outputConfig")
+        return orjson.dumps([told, output], default=_plain) if told or output else b""
 
     def _messages_root(self, kinds: Iterable[str]) -> bytes:
         # Both drop the cached messages, and nothing before them (bedrock.md A6).
@@ -309,6 +317,7 @@ class _Walk:
         self.kinds: list[str] = []
         self.points: list[CachePoint] = []
         self.nested: set[str] = set()
+        self.misplaced = False
         self._sizes: list[int] = []
         self._uncounted: list[int] = []
         self._runs: list[tuple[str, str | None, int]] = []
@@ -357,7 +366,10 @@ class _Walk:
         # A point first in its list marks the same prefix as one at the end of the list before it; and of two
         # behind one block, the longer TTL is what the caller wants.
         after = len(self.hashes) - 1
+        first_in_its_list = after < self._runs[-1][2]
+        self.misplaced = self.misplaced or first_in_its_list
         if self.points and self.points[-1].after == after:
+            self.misplaced = True
             self.points[-1] = CachePoint(after, max(ttl, self.points[-1].ttl, key=TTLS.index))
         elif after >= 0:
             self.points.append(CachePoint(after, ttl))

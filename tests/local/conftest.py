@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-
 from pointsman.local import LocalEndpoint
 
 Text = Callable[..., str]

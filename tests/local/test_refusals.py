@@ -259,7 +259,7 @@ def test_a_prompt_beyond_the_context_window_is_refused(
 
 
 @pytest.mark.parametrize("model", ["nobody.knows-this-v1:0", "xx.anthropic.claude-haiku-5-5", "gpt"])
-@pytest.mark.filterwarnings("ignore::pointsman.errors.PointsmanWarning")
+@pytest.mark.filterwarnings("error")
 def test_an_unknown_model_is_refused(model: str, runtime: Any, refused: Callable[..., Any]) -> None:
     assert refused(lambda: runtime.converse(**says(user(TEXT), model=model))) == (
         "ValidationException",

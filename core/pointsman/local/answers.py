@@ -21,13 +21,14 @@ class Answer:
         self.content: list[dict[str, Any]] = []
         self.finish: Finish | None = None
         self._call = call
-        self._started = False
+        self.begun = False
+        self.deltas = 0
         self._text_open = False
 
     def take(self, event: EngineEvent) -> Iterator[StreamEvent]:
         """The stream events for an engine event, messageStart before the first."""
-        if not self._started:
-            self._started = True
+        if not self.begun:
+            self.begun = True
             yield "messageStart", {"role": "assistant"}
         if isinstance(event, TextPiece):
             yield self._add_text(event.text)
@@ -71,7 +72,11 @@ class Answer:
             self._text_open = True
             self.content.append({"text": ""})
         self.content[-1]["text"] += text
-        return "contentBlockDelta", {"delta": {"text": text}, "contentBlockIndex": len(self.content) - 1}
+        return self._delta({"text": text}, len(self.content) - 1)
+
+    def _delta(self, delta: dict[str, Any], index: int) -> StreamEvent:
+        self.deltas += 1
+        return "contentBlockDelta", {"delta": delta, "contentBlockIndex": index}
 
     def _add_tool_call(self, call: ToolCall) -> Iterator[StreamEvent]:
         index = len(self.content)
@@ -80,8 +85,7 @@ class Answer:
         yield "contentBlockStart", {"start": {"toolUse": tool_use}, "contentBlockIndex": index}
         arguments = orjson.dumps(call.input).decode()
         for start in range(0, len(arguments), 64):
-            delta = {"toolUse": {"input": arguments[start : start + 64]}}
-            yield "contentBlockDelta", {"delta": delta, "contentBlockIndex": index}
+            yield self._delta({"toolUse": {"input": arguments[start : start + 64]}}, index)
         yield "contentBlockStop", {"contentBlockIndex": index}
 
     def _tool_use_id(self, index: int) -> str:

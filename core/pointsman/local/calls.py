@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pointsman.catalog import Model
+from pointsman.errors import PointsmanWarning
 from pointsman.local.account import Account
 from pointsman.local.blocks import ConverseRequest, parse_json, read_request
 from pointsman.local.cache import CachePlan, PrefixCache
@@ -71,6 +73,7 @@ class Calls:
         self._routers = routers
         self._faults = faults
         self._documents = DocumentReader()
+        self._models: dict[str, Model] = {}
 
     def prepare(self, model_id: str, body: bytes, *, streamed: bool, fault: str | None = None) -> Call:
         """Checks a request and plans its reads and writes of the cache.
@@ -121,10 +124,19 @@ class Calls:
             return self._routed(model_id)
         if (behind := self._settings.application_profiles.get(model_id)) is not None:
             return Target(model=self.target(behind).model, owner=model_id)
-        model = self._settings.catalog.resolve(model_id)
+        model = self._models.get(model_id)
+        if model is None:
+            model = self._models[model_id] = self._known_model(model_id)
+        return Target(model=model, owner=arn["name"] if arn is not None else model_id)
+
+    def _known_model(self, model_id: str) -> Model:
+        with warnings.catch_warnings():
+            # The catalogue warns of a model it doesn't know. Here that is an error, which the client gets.
+            warnings.simplefilter("ignore", PointsmanWarning)
+            model = self._settings.catalog.resolve(model_id)
         if not model.known:
             raise invalid("The provided model identifier is invalid.")
-        return Target(model=model, owner=arn["name"] if arn is not None else model_id)
+        return model
 
     def _routed(self, router_arn: str) -> Target:
         router = self._routers.get_prompt_router(promptRouterArn=router_arn)

@@ -14,7 +14,7 @@ from pointsman.errors import InvalidRequestError
 from pointsman.local.clock import Clock, MovableClock
 from pointsman.local.engines import Engine
 from pointsman.local.faults import Faults
-from pointsman.local.server import Endpoint, check_bind
+from pointsman.local.server import Endpoint, check_bind, server_config
 from pointsman.local.settings import Settings
 from pointsman.prompt_routers import PromptRouters
 
@@ -127,9 +127,7 @@ class _Running:
         self._socket.bind(address)
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        # A stopped endpoint must not wait for clients that keep their connections open.
-        config = uvicorn.Config(endpoint.app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        self._server = uvicorn.Server(server_config(endpoint))
         self._thread = threading.Thread(target=self._serve, name="pointsman-local", daemon=True)
         self._thread.start()
         self._wait_until_started()

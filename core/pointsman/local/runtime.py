@@ -21,7 +21,7 @@ from pointsman.errors import PointsmanError
 from pointsman.local.account import Account
 from pointsman.local.answers import Answer, StreamEvent
 from pointsman.local.calls import Call, Calls
-from pointsman.local.engines import Engine, RenderedBlock
+from pointsman.local.engines import Engine, EngineEvent, RenderedBlock
 from pointsman.local.eventstream import CONTENT_TYPE, encode_event, encode_exception
 from pointsman.local.faults import FAULT_HEADER, LATENCY_HEADER
 from pointsman.local.generation import Generations
@@ -105,27 +105,31 @@ class Runtime:
     ) -> StreamEvents:
         """All events of a stream. The call is accounted before the last one, or when the client has gone."""
         await asyncio.sleep(self._latency_ms(headers) / 1000)
-        begun = False
-        deltas = 0
         try:
-            async with aclosing(self.generations.run(call.prompt, inline=inline)) as generation:
+            async with aclosing(self._generation(call, inline=inline)) as generation:
                 async for event in generation:
-                    if not begun:
-                        self._calls.first_token(call)
-                        begun = True
-                    elif self._settings.pace_ms:
-                        await asyncio.sleep(self._settings.pace_ms / 1000)
                     for stream_event in answer.take(event):
-                        deltas += stream_event[0] == "contentBlockDelta"
                         yield stream_event
-                        if call.breaks and deltas == _DELTAS_BEFORE_BREAK:
-                            raise Refusal("ModelStreamErrorException", "The model's stream broke off.")
+                        if call.breaks:
+                            _break_off(stream_event, answer)
         except (GeneratorExit, asyncio.CancelledError):
-            if begun:
+            if answer.begun:
                 self._account_part(call, answer)
             raise
         self._calls.account.served(call.target.owner, call.plan, answer.output_tokens)
         yield "metadata", answer.metadata(_milliseconds(started))
+
+    async def _generation(self, call: Call, *, inline: bool) -> AsyncGenerator[EngineEvent, None]:
+        """The engine's events at the endpoint's pace; with the first, what the call writes can be read."""
+        begun = False
+        async with aclosing(self.generations.run(call.prompt, inline=inline)) as events:
+            async for event in events:
+                if not begun:
+                    begun = True
+                    self._calls.first_token(call)
+                elif self._settings.pace_ms:
+                    await asyncio.sleep(self._settings.pace_ms / 1000)
+                yield event
 
     def _account_part(self, call: Call, answer: Answer) -> None:
         """The client has gone: Bedrock bills what was generated till then, and so does the account."""
@@ -178,6 +182,12 @@ class EventStreamResponse(Response):
             code = refusal.code if refusal.code != "ModelErrorException" else "ModelStreamErrorException"
             self._account.refused(code)
             await _send_frame(send, encode_exception(code[0].lower() + code[1:], {"message": refusal.message}))
+
+
+def _break_off(event: StreamEvent, answer: Answer) -> None:
+    """Ends a stream that is to break, after some text or at the latest with its first block."""
+    if answer.deltas == _DELTAS_BEFORE_BREAK or event[0] == "contentBlockStop":
+        raise Refusal("ModelStreamErrorException", "The model's stream broke off.")
 
 
 async def _send_frame(send: Send, frame: bytes) -> None:

@@ -29,6 +29,7 @@ from pointsman.local.refusals import Refusal, invalid
 from pointsman.local.replies import error_response, json_response, refusal_of
 from pointsman.local.runtime import Runtime
 from pointsman.local.settings import Settings, make_engine
+from pointsman.local.shapes import reader
 from pointsman.local.signatures import SignedRequest, verify
 from pointsman.prompt_routers import PromptRouters
 
@@ -55,6 +56,9 @@ class Endpoint:
         self.control = ControlPlane(settings, self.routers)
         self.runtime = Runtime(settings, engine=self.engine, calls=calls)
         self._in_flight = 0
+        # Read from botocore's files now, so that the first request takes no longer than the others.
+        for operation in ("Converse", "ConverseStream"):
+            reader(operation)
         self.app = Starlette(
             routes=[*self._runtime_routes(), *self._control_routes(), *self._own_routes(), *self._no_route()],
             lifespan=self._lifespan,
@@ -225,7 +229,21 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8480) -> None
         EngineUnavailableError: the engine's runtime or weights are missing.
     """
     check_bind(host, settings.key)
-    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", access_log=False)
+    uvicorn.Server(server_config(Endpoint(settings), host=host, port=port)).run()
+
+
+def server_config(endpoint: Endpoint, **options: Any) -> uvicorn.Config:
+    """How uvicorn serves an endpoint; `options` are uvicorn's own."""
+    known = {
+        "log_level": "warning",
+        "access_log": False,
+        "backlog": 1024,
+        # A client that keeps a pool must not find its connections closed at the next request.
+        "timeout_keep_alive": 75,
+        # A stopped endpoint must not wait for clients that keep their connections open.
+        "timeout_graceful_shutdown": 1,
+    }
+    return uvicorn.Config(endpoint.app, **{**known, **options})
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,8 +1,8 @@
 """Who may use an endpoint that has a key: AWS Signature Version 4 and bearer tokens, checked in constant time.
 
 With SigV4 the key is the secret access key, under any access key id; with `Authorization: Bearer` it is the token
-itself (boto3 sends its AWS_BEARER_TOKEN_BEDROCK over TLS alone, so put a proxy with TLS before it). The signature is recomputed as
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html describes it.
+itself (boto3 sends its AWS_BEARER_TOKEN_BEDROCK over TLS alone: put a proxy with TLS before the endpoint). The signature
+is recomputed as https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html tells.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ def check_context(tokens: int, model: Model) -> None:
 def _check_roles(messages: Sequence[Mapping[str, Any]]) -> None:
     if not messages or messages[0]["role"] != "user":
         raise invalid(
-            "A conversation must start with a user message. Try again with a conversation that starts with a user message."
+            "A conversation must start with a user message. "
+            "Try again with a conversation that starts with a user message."
         )
     for before, after in pairwise(messages):
         if before["role"] == after["role"] or after["role"] == "system":

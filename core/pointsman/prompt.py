@@ -289,14 +289,18 @@ class Prompt:
         return self.with_cache_points(())
 
     def _root(self) -> bytes:
-        fields = self.request.get("additionalModelRequestFields")
+        request = self.request
+        if "additionalModelRequestFields" not in request and "outputConfig" not in request:
+            return b""
+        fields = request.get("additionalModelRequestFields")
         told = {name: fields[name] for name in _ROOT_FIELDS if name in fields} if isinstance(fields, Mapping) else {}
         output = self.request.get("outputConfig")
         return orjson.dumps([told, output], default=_plain) if told or output else b""
 
     def _messages_root(self, kinds: Iterable[str]) -> bytes:
         # Both drop the cached messages, and nothing before them (bedrock.md A6).
-        return b"forced" * self.forces_tool + b"images" * ("image" in kinds)
+        forced = "toolConfig" in self.request and self.forces_tool
+        return b"forced" * forced + b"images" * ("image" in kinds)
 
 
 def block_kind(block: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pointsman.adapt import Change
@@ -51,9 +52,9 @@ class Trace:
         return cost_of(self.usage, self.model.price) if self.usage else None
 
     @property
-    def cost_without_cache(self) -> Cost | None:
-        """What the same tokens would have cost, had nothing been cached."""
-        return cost_of(without_cache(self.usage), self.model.price) if self.usage else None
+    def cost_without_cache(self) -> Decimal | None:
+        """What the same tokens would have cost, had nothing been cached; None if no usage or price is known."""
+        return cost_of(without_cache(self.usage), self.model.price).total if self.usage else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; money in decimal strings, what is unknown as None."""
@@ -71,24 +72,26 @@ class Trace:
             "attempts": [attempt._asdict() for attempt in self.attempts],
             "usage": self.usage.to_dict() if self.usage else None,
             "cost": cost.to_dict() if cost else None,
-            "cost_without_cache": None if uncached is None or uncached.total is None else str(uncached.total),
+            "cost_without_cache": None if uncached is None else str(uncached),
             "advice_failures": list(self.advice_failures),
         }
 
     def _placement(self) -> dict[str, Any]:
-        outline = self.outline
+        placement, outline = self.placement, self.outline
+        if outline is None or not (placement.points or placement.refused):
+            return {"points": [], "refused": []}
         return {
             "points": [
                 {
                     "after": point.after,
                     "ttl": point.ttl,
-                    "section": outline.blocks[point.after].section if outline else None,
-                    "tokens": outline.tokens_to(point.after) if outline else None,
-                    "by_caller": point.after in self.placement.by_caller,
+                    "section": outline.blocks[point.after].section,
+                    "tokens": outline.tokens_to(point.after),
+                    "by_caller": point.after in placement.by_caller,
                 }
-                for point in self.placement.points
+                for point in placement.points
             ],
             "refused": [
-                {"after": point.after, "ttl": point.ttl, "reason": reason} for point, reason in self.placement.refused
+                {"after": point.after, "ttl": point.ttl, "reason": reason} for point, reason in placement.refused
             ],
         }

@@ -63,17 +63,17 @@ class Cost:
     @property
     def total(self) -> Decimal | None:
         """The sum of the buckets, or None when one of them is unknown."""
-        parts = (self.uncached, self.cache_read, self.cache_write, self.output)
-        known = [part for part in parts if part is not None]
-        return sum(known, Decimal(0)) if len(known) == len(parts) else None
+        if self.uncached is None or self.cache_read is None or self.cache_write is None or self.output is None:
+            return None
+        return self.uncached + self.cache_read + self.cache_write + self.output
 
     def to_dict(self) -> dict[str, str | None]:
         """Plain JSON: decimal strings, so that no cent is lost to a float."""
-        buckets = {
-            "uncached": self.uncached,
-            "cache_read": self.cache_read,
-            "cache_write": self.cache_write,
-            "output": self.output,
-            "total": self.total,
+        total = self.total
+        return {
+            "uncached": None if self.uncached is None else str(self.uncached),
+            "cache_read": None if self.cache_read is None else str(self.cache_read),
+            "cache_write": None if self.cache_write is None else str(self.cache_write),
+            "output": None if self.output is None else str(self.output),
+            "total": None if total is None else str(total),
         }
-        return {name: None if value is None else str(value) for name, value in buckets.items()}

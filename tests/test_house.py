@@ -37,7 +37,7 @@ def run(house: Path, *command: str) -> subprocess.CompletedProcess[str]:
         ("errors.py", "import pointsman.client", "Imports point down only"),
         ("local/cache.py", "from pointsman.cache import Ledger", "independent witness"),
         ("flow.py", "import langchain_core", "The core imports no framework"),
-        ("client.py", "import boto3", "Only bedrock.py knows the AWS SDK"),
+        ("client.py", "import boto3", "The core knows the AWS SDK in bedrock.py only"),
     ],
 )
 def test_a_planted_import_breaks_its_contract(copied_house: Path, module: str, line: str, contract: str) -> None:

@@ -1,0 +1,318 @@
+"""A conversation as people read it in a terminal, and as JSON. Knows answers and traces; asks nothing.
+
+Every figure is from the trace: tokens as they came back, money at list prices.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pointsman.ask.conversation import Answer
+from pointsman.routing import Router
+from pointsman.usage import Usage
+
+_INDENT = 3
+_LABEL_WIDTH = 13
+_HEADERS = (
+    "",
+    "model",
+    "uncached",
+    "written",
+    "read",
+    "out",
+    "first\ntoken",
+    "",
+    "cost,\nUSD",
+    "without\ncaching",
+)
+# Model output must not steer the terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+STAND_IN: Mapping[str, str] = {
+    "llama": (
+        "The answers come from a small model on this machine, whatever model is named: look at the tokens, the "
+        "latency and the decision, not at the prose."
+    ),
+    "extract": (
+        "The answers are sentences picked from the prompt by the engine extract, whatever model is named: look at the "
+        "tokens and the decision."
+    ),
+}
+
+
+class Report:
+    """Writes to a console: what is asked of whom, each answer as it comes, its figures, and a closing table."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._answers: list[Answer] = []
+        self._column = 0
+        self._word = ""
+
+    def opening(self, *, documents: int, target: str, url: str, engine: str | None) -> None:
+        """What is about to happen, and what stands behind the endpoint."""
+        about = f" about {_counted(documents, 'document')}" if documents else ""
+        self._line(Text.assemble("Asking ", (target, "bold"), f"{about} at {url}"))
+        if engine is not None:
+            self._line(Text(STAND_IN.get(engine, STAND_IN["llama"]), style="yellow"))
+
+    def question(self, question: str) -> None:
+        """The next question, before it is asked."""
+        self._line()
+        self._line(Text(f"{len(self._answers) + 1}. {printable(question)}", style="bold"))
+        self._line()
+
+    def text(self, piece: str) -> None:
+        """A piece of the answer; words are kept whole where the console is a terminal."""
+        for part in re.split(r"(\s)", printable(piece)):
+            if not part.isspace():
+                self._word += part
+                continue
+            self._end_word()
+            if part == "\n":
+                self._break()
+            elif self._column:
+                self._write(" ")
+
+    def answer(self, answer: Answer) -> None:
+        """The figures of the answer that was written."""
+        self._end_word()
+        self._break()
+        if not answer.text.strip():
+            self._line(Text(" " * _INDENT + "(no text came)", style="dim"))
+        self._line()
+        for label, value in self._figures(answer):
+            self._line(Text.assemble(" " * _INDENT, (f"{label:<{_LABEL_WIDTH}}", "dim"), value))
+        self._answers.append(answer)
+
+    def closing(self) -> None:
+        """The table of all answers, and what caching saved."""
+        self._line()
+        self._console.print(_table(self._answers))
+        self._line(Text(_verdict(self._answers)))
+
+    def _figures(self, answer: Answer) -> list[tuple[str, str]]:
+        trace, first = answer.trace, (self._answers or [answer])[0]
+        named = f"{trace.model.name} ({trace.invoked_model_id})"
+        if self._answers and (before := self._answers[-1].trace.model).invoke_id != trace.model.invoke_id:
+            named += f", switched from {before.name}"
+        figures = [("model", named), ("why", reason_of(answer))]
+        figures += [("refused", f"{attempt.model}: {attempt.error}") for attempt in trace.attempts]
+        figures += [("tokens", _tokens(trace.usage)), ("first token", _first_token(answer, first))]
+        figures.append(("cost", f"{_dollars(_cost(answer))}; {_dollars(_cost_without(answer))} without caching"))
+        if answer.stop_reason == "max_tokens":
+            figures.append(("cut short", "the answer reached --max-tokens"))
+        figures += [("went wrong", failure) for failure in trace.advice_failures]
+        return figures
+
+    def _end_word(self) -> None:
+        if not self._word:
+            return
+        if self._console.is_terminal and self._column and self._column + len(self._word) > self._console.width - 2:
+            self._break()
+        if not self._column:
+            self._write(" " * _INDENT)
+        self._write(self._word)
+        self._word = ""
+
+    def _break(self) -> None:
+        if self._column:
+            self._console.file.write("\n")
+            self._console.file.flush()
+        self._column = 0
+
+    def _write(self, text: str) -> None:
+        # Not by rich: it would take brackets for markup, and wrap each piece by itself.
+        self._console.file.write(text)
+        self._console.file.flush()
+        self._column += len(text)
+
+    def _line(self, text: Text | str = "") -> None:
+        self._console.print(text, soft_wrap=not self._console.is_terminal)
+
+
+def to_json(
+    answers: Sequence[Answer], *, asked: str, url: str, region: str, engine: str | None, documents: Sequence[Any]
+) -> dict[str, Any]:
+    """All of it as plain JSON; money in decimal strings, what is unknown as None.
+
+    `answers_by` is "bedrock", or the local endpoint's engine that stood in for the models.
+    """
+    return {
+        "asked": asked,
+        "endpoint": {"url": url, "region": region, "answers_by": engine or "bedrock"},
+        "documents": [document.to_dict() for document in documents],
+        "answers": [_answer_json(answer, answers[0]) for answer in answers],
+        "totals": _totals_json(answers),
+    }
+
+
+def _answer_json(answer: Answer, first: Answer) -> dict[str, Any]:
+    share = _share(answer, first)
+    return {
+        "question": answer.question,
+        "answer": answer.text,
+        "stop_reason": answer.stop_reason,
+        "model": answer.trace.model.id,
+        "invoked_model_id": answer.trace.invoked_model_id,
+        "reason": reason_of(answer),
+        "usage": _usage_json(answer.trace.usage),
+        "first_token_ms": None if answer.first_token_s is None else round(answer.first_token_s * 1000, 1),
+        "first_token_share": None if share is None else round(share, 4),
+        "duration_ms": round(answer.duration_s * 1000, 1),
+        "cost": _text(_cost(answer)),
+        "cost_without_cache": _text(_cost_without(answer)),
+        "trace": answer.trace.to_dict(),
+    }
+
+
+def _totals_json(answers: Sequence[Answer]) -> dict[str, Any]:
+    return {
+        "usage": _usage_json(_total_usage(answers)),
+        "cost": _text(_sum([_cost(answer) for answer in answers])),
+        "cost_without_cache": _text(_sum([_cost_without(answer) for answer in answers])),
+    }
+
+
+def _usage_json(usage: Usage | None) -> dict[str, int] | None:
+    return None if usage is None else {"uncached_tokens": usage.uncached_tokens, **usage.to_dict()}
+
+
+def reason_of(answer: Answer) -> str:
+    """Why the model was invoked, in words."""
+    trace = answer.trace
+    if trace.decision is not None:
+        chosen = trace.decision.reason
+        if trace.invoked_model_id.endswith(trace.decision.model.invoke_id):
+            return chosen
+        return f"the router's choice could not serve it ({trace.decision.model.name}: {chosen})"
+    if trace.router is not None:
+        return "fallback model: the router could not decide"
+    return "named by the caller" if trace.asked == trace.invoked_model_id else "chosen by AWS's router"
+
+
+def described(router: Router | None, model_id: str) -> str:
+    """Whom the questions are asked of, in words."""
+    if router is None:
+        return model_id
+    difference = router.criteria.response_quality_difference
+    return f"{router.name} ({', '.join(router.model_ids)}; response quality difference {difference:g})"
+
+
+def printable(text: str) -> str:
+    """The text without what would steer a terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def _table(answers: Sequence[Answer]) -> Table:
+    """At most 80 columns wide with the catalogue's names."""
+    table = Table(box=None, show_footer=len(answers) > 1, pad_edge=False, collapse_padding=True)
+    for header in _HEADERS:
+        left = header in ("", "model")
+        table.add_column(header, justify="left" if left else "right", footer_style="bold", no_wrap=header != "model")
+    for number, answer in enumerate(answers, 1):
+        usage, share = answer.trace.usage, _percent(_share(answer, answers[0]))
+        table.add_row(
+            str(number),
+            answer.trace.model.name,
+            *(f"{tokens:,}" for tokens in _buckets(usage)) if usage else ("?",) * 4,
+            _seconds(answer.first_token_s),
+            share,
+            _amount(_cost(answer)),
+            _amount(_cost_without(answer)),
+        )
+    for column, footer in zip(table.columns, _footers(answers), strict=True):
+        column.footer = footer
+    return table
+
+
+def _footers(answers: Sequence[Answer]) -> tuple[str, ...]:
+    tokens = (f"{count:,}" for count in _buckets(_total_usage(answers) or Usage()))
+    costs = (_amount(_sum([figure(answer) for answer in answers])) for figure in (_cost, _cost_without))
+    return ("", "total", *tokens, "", "", *costs)
+
+
+def _buckets(usage: Usage) -> tuple[int, int, int, int]:
+    return usage.uncached_tokens, usage.cache_write_tokens, usage.cache_read_tokens, usage.output_tokens
+
+
+def _verdict(answers: Sequence[Answer]) -> str:
+    usage = _total_usage(answers)
+    cost, without = (_sum([figure(answer) for answer in answers]) for figure in (_cost, _cost_without))
+    if usage is None or not usage.input_tokens:
+        return "No usage came back."
+    read = f"{_percent(usage.cache_read_tokens / usage.input_tokens)} of the prompt tokens were read from the cache"
+    if cost is None or not without:
+        return f"{read}; the price is not known."
+    change = float(1 - cost / without)
+    compared = f"{_percent(abs(change))} {'less' if change >= 0 else 'more'} than without caching"
+    return f"{read}; the bill is {compared}."
+
+
+def _tokens(usage: Usage | None) -> str:
+    if usage is None:
+        return "unknown: no usage came back"
+    uncached, written, read, output = _buckets(usage)
+    return f"{uncached:,} uncached, {written:,} written to the cache, {read:,} read from it; {output:,} out"
+
+
+def _first_token(answer: Answer, first: Answer) -> str:
+    after = _seconds(answer.first_token_s)
+    share = _share(answer, first)
+    return after if answer is first or share is None else f"{after}, {_percent(share)} of the first question's"
+
+
+def _share(answer: Answer, first: Answer) -> float | None:
+    if answer is first or answer.first_token_s is None or not first.first_token_s:
+        return None
+    return answer.first_token_s / first.first_token_s
+
+
+def _cost(answer: Answer) -> Decimal | None:
+    cost = answer.trace.cost
+    return cost.total if cost else None
+
+
+def _cost_without(answer: Answer) -> Decimal | None:
+    return answer.trace.cost_without_cache
+
+
+def _total_usage(answers: Sequence[Answer]) -> Usage | None:
+    usages = [answer.trace.usage for answer in answers if answer.trace.usage is not None]
+    return sum(usages, Usage()) if usages else None
+
+
+def _sum(values: Sequence[Decimal | None]) -> Decimal | None:
+    known = [value for value in values if value is not None]
+    return sum(known, Decimal(0)) if len(known) == len(values) else None
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _dollars(value: Decimal | None) -> str:
+    return "unknown" if value is None else f"${_amount(value)}"
+
+
+def _amount(value: Decimal | None) -> str:
+    return "unknown" if value is None else f"{value:.6f}"
+
+
+def _seconds(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f} s"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

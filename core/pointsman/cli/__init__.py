@@ -1,0 +1,61 @@
+"""The command `pointsman`: exit codes and error lines. The commands themselves are in `commands.py`.
+
+0: done. 1: Bedrock, or an endpoint in its place, refused or broke off. 2: it can't be done as it was asked for, and
+nothing was sent. 130: interrupted. Nothing of the extra `cli` is imported before it is known to be installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from pointsman.ask import CallFailedError
+from pointsman.errors import MissingExtraError, PointsmanError, PointsmanWarning
+
+_NEEDED = ("typer", "rich", "pypdf")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (by default the process's own); its exit code."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", PointsmanWarning)
+            warnings.showwarning = _show_warning
+            return _run(arguments)
+    except PointsmanError as exc:
+        return _complain(str(exc), 1 if isinstance(exc, CallFailedError) else 2)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    if any(find_spec(package) is None for package in _NEEDED):
+        raise MissingExtraError("the command pointsman", "local")
+    import typer
+
+    from pointsman.cli.commands import app
+
+    try:
+        code = app(arguments, prog_name="pointsman", standalone_mode=False)
+    except typer.TyperException as exc:
+        return _complain(exc.format_message(), exc.exit_code)
+    except typer.Abort:
+        return 130
+    return int(code or 0)
+
+
+def _complain(message: str, code: int) -> int:
+    if message:
+        print(f"pointsman: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"pointsman: warning: {message}", file=sys.stderr)

@@ -160,14 +160,22 @@ class _Drive:
         return read_failure(error, self._call.request, at=self._client._clock())
 
     def settle(self, outcome: Reply | Failure) -> bool:
-        """Hand the flow what came of the call; False if it wants another call."""
+        """Hand the flow what came of the call; False if it wants another call.
+
+        Raises:
+            Exception: the call's error, where the flow ends with it; the trace is its attribute `pointsman`.
+        """
         try:
             self._call = self._flow.send(outcome)
+            return False
         except StopIteration as done:
-            self.trace = done.value
-            self._client._tell(done.value)
-            return True
-        return False
+            trace: Trace = done.value
+        self.trace = trace
+        self._client._tell(trace)
+        if isinstance(outcome, Failure):
+            outcome.error.pointsman = trace.to_dict()  # type: ignore[attr-defined]  # for the caller
+            raise outcome.error
+        return True
 
     def decorate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The reply, or a stream's metadata, with the trace; nothing else in it changes."""
@@ -237,6 +245,7 @@ class AsyncReplyStream:
         self._stream = stream
         self._threads = threads
         self._left = False
+        self._reading: asyncio.Future[None] | None = None
         self._events = self._iterate()
 
     def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
@@ -248,9 +257,12 @@ class AsyncReplyStream:
         return self._stream.trace
 
     async def close(self) -> None:
-        """Leave the stream; the thread that reads it closes it after the event that it waits for."""
+        """Leave the stream. The thread that reads it closes it after the event that it waits for."""
         self._left = True
         await self._events.aclose()
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().run_in_executor(self._threads, self._stream.close)
+        await self._reading
 
     async def _iterate(self) -> AsyncGenerator[dict[str, Any], None]:
         loop = asyncio.get_running_loop()
@@ -260,13 +272,13 @@ class AsyncReplyStream:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        reading = loop.run_in_executor(self._threads, self._read, hand_over)
+        self._reading = loop.run_in_executor(self._threads, self._read, hand_over)
         try:
             while (item := await queue.get()) is not None:
                 if isinstance(item, Exception):
                     raise item
                 yield item
-            await reading
+            await self._reading
         finally:
             self._left = True
 

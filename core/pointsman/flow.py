@@ -98,9 +98,10 @@ def converse_flow(
 ) -> Generator[Call, Reply | Failure, Trace]:
     """Drive one request from the caller's words to its trace.
 
+    If the last call failed, the trace's status is "failed", and its driver raises that call's error.
+
     Raises:
         InvalidRequestError, NoEligibleModelError: before anything is yielded.
-        Exception: the last failure's error, with the trace as its attribute `pointsman`.
     """
     story = _Story(request, context, streaming)
     story.check()
@@ -116,8 +117,7 @@ def converse_flow(
             return story.account(outcome, now)
         story.attempts.append(Attempt(model.invoke_id, outcome.code))
         if not (outcome.unavailable and models):
-            outcome.error.pointsman = story.trace("failed").to_dict()  # type: ignore[attr-defined]  # for the caller
-            raise outcome.error
+            return story.trace("failed")
         now = outcome.at
 
 

@@ -21,7 +21,7 @@ GUIDE = (
 )
 
 
-def unheard(processed: int, total: int) -> None:  # noqa: ARG001 - a Progress
+def unheard(processed: int, total: int) -> None:
     """Nobody listens."""
 
 

@@ -81,6 +81,12 @@ def test_it_can_be_started_and_stopped_again() -> None:
             httpx.get(f"{url}/_local/health")
 
 
+def test_a_port_that_is_taken_is_told_before_the_engine_starts(endpoint: LocalEndpoint) -> None:
+    port = int(endpoint.url.rpartition(":")[2])
+    with pytest.raises(OSError, match="Address already in use"):
+        LocalEndpoint(engine="no such engine", port=port).start()
+
+
 def test_stopping_does_not_wait_for_open_streams() -> None:
     endpoint = LocalEndpoint(latency_ms=60_000)
     endpoint.start()

@@ -61,7 +61,7 @@ class LocalEndpoint:
     def start(self) -> None:
         """Listens from now on; does nothing if it does already."""
         if self._running is None:
-            self._running = _Running(Endpoint(self.settings), self._address)
+            self._running = _Running(self.settings, self._address)
 
     def stop(self) -> None:
         """Ends the server, its engine and its thread; does nothing if it does not run."""
@@ -119,15 +119,17 @@ class LocalEndpoint:
 class _Running:
     """The server's thread, from its first request to its last."""
 
-    def __init__(self, endpoint: Endpoint, address: tuple[str, int]) -> None:
-        self.endpoint = endpoint
-        # asyncio sets TCP_NODELAY only where the protocol is named; without it each reply waits 40 ms for an ACK.
-        self._socket = socket.socket(_family(address[0]), socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(address)
+    def __init__(self, settings: Settings, address: tuple[str, int]) -> None:
+        # Bound before the engine is loaded: a port that is taken is told at once.
+        self._socket = _bound(address)
+        try:
+            self.endpoint = Endpoint(settings)
+        except BaseException:
+            self._socket.close()
+            raise
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self._server = uvicorn.Server(server_config(endpoint))
+        self._server = uvicorn.Server(server_config(self.endpoint))
         self._thread = threading.Thread(target=self._serve, name="pointsman-local", daemon=True)
         self._thread.start()
         self._wait_until_started()
@@ -136,6 +138,7 @@ class _Running:
         self._server.should_exit = True
         self._thread.join(_START_SECONDS)
         self._socket.close()
+        self.endpoint.close()
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])
@@ -148,5 +151,14 @@ class _Running:
             time.sleep(0.002)
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+def _bound(address: tuple[str, int]) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it each reply waits 40 ms for an ACK.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound

@@ -1,7 +1,7 @@
 """Who may use an endpoint that has a key: AWS Signature Version 4 and bearer tokens, checked in constant time.
 
 With SigV4 the key is the secret access key, under any access key id; with `Authorization: Bearer` it is the token
-itself (boto3 sends its AWS_BEARER_TOKEN_BEDROCK over TLS alone: put a proxy with TLS before the endpoint). The signature
+itself (boto3 sends its AWS_BEARER_TOKEN_BEDROCK over TLS alone: put a TLS proxy before the endpoint). The signature
 is recomputed as https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html tells.
 """
 

@@ -30,9 +30,9 @@ _NOWHERE = Placement()
 def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placement:
     """Lay cache points on a prompt for a model: the caller's, then ours as far as the model's limit goes.
 
-    Ours stand at the end of the last user turn, of the history, of the system prompt and of the tools, wherever
-    the model takes a point and the prefix reaches its minimum; and behind what is warm, where the look-back from
-    those would not find it. The TTL is 5m, or 1h where a later point of the caller has it.
+    Ours stand at the end of the last user turn, of the history, of the system prompt and of the tools, or as close
+    before it as the model takes a point, where the prefix reaches its minimum; and behind what is warm, where the
+    look-back from those would not find it. The TTL is 5m, or 1h where a later point of the caller has it.
     """
     if not model.known:
         return _as_the_caller_wrote(outline, model, ledger)
@@ -140,10 +140,10 @@ def _rank(block: Block) -> int:
 
 
 def _usable(outline: Outline, model: Model, ledger: Ledger, end: int) -> int | None:
-    """The last block up to `end`, in the same message or section, behind which a point is taken and caches."""
-    blocks = outline.blocks
+    """The last block up to `end`, in the same section, behind which a point is taken and caches."""
+    blocks, minimum = outline.blocks, model.cache.minimum_tokens
     for index in range(end, -1, -1):
-        if (blocks[index].section, blocks[index].role) != (blocks[end].section, blocks[end].role):
+        if blocks[index].section != blocks[end].section or not outline.reaches(index, minimum):
             return None
         if effective(outline, model, index) and refusal_reason(outline, model, ledger, index) is None:
             return index

@@ -1,0 +1,609 @@
+"""The flow, seen through every driver that there is: each scenario gives the same traces through all four of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from pointsman import AsyncClient, CacheRules, Catalog, Client, Ledger, NoEligibleModelError, Router, RoutingCriteria
+from pointsman.local import LocalEndpoint
+from pointsman.routing import RouterRegistry
+
+CLAUDE_ROUTER = "arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/anthropic.claude:1"
+HAIKU, SONNET = "us.anthropic.claude-haiku-5-5", "us.anthropic.claude-sonnet-5-5"
+NOVA_LITE, NOVA_PRO = "amazon.nova-lite-v1:0", "amazon.nova-pro-v1:0"
+LLAMA = "meta.llama3-1-70b-instruct-v1:0"
+HELLO = "Describe the purpose of a 'hello world' program in one line."
+SISTERS = "Alice has N brothers and she also has M sisters. How many sisters does Alice's brothers have?"
+LONG = " ".join(f"Signal {number} protects section {number}." for number in range(700))
+
+Request = dict[str, Any]
+
+
+def user(*texts: str) -> Request:
+    return {"role": "user", "content": [{"text": text} for text in texts]}
+
+
+def assistant(*texts: str) -> Request:
+    return {"role": "assistant", "content": [{"text": text} for text in texts]}
+
+
+@dataclass
+class Outcome:
+    """What a driver's call came to: the trace, the text, or the error."""
+
+    trace: Request | None = None
+    text: str = ""
+    error: Exception | None = None
+    reply: Request = field(default_factory=dict)
+
+
+def _outcome(call: Callable[[], Outcome]) -> Outcome:
+    try:
+        return call()
+    except Exception as exc:  # noqa: BLE001 - the error is the outcome
+        return Outcome(trace=getattr(exc, "pointsman", None), error=exc)
+
+
+def by_converse(client: Client, request: Request) -> Outcome:
+    return _outcome(lambda: _of_reply(client.converse(**request)))
+
+
+def by_stream(client: Client, request: Request) -> Outcome:
+    return _outcome(lambda: _of_events(list(client.converse_stream(**request)["stream"])))
+
+
+def by_async_converse(client: Client, request: Request) -> Outcome:
+    async def run() -> Outcome:
+        async with _async(client) as async_client:
+            return _of_reply(await async_client.converse(**request))
+
+    return _outcome(lambda: asyncio.run(run()))
+
+
+def by_async_stream(client: Client, request: Request) -> Outcome:
+    async def run() -> Outcome:
+        async with _async(client) as async_client:
+            reply = await async_client.converse_stream(**request)
+            return _of_events([event async for event in reply["stream"]])
+
+    return _outcome(lambda: asyncio.run(run()))
+
+
+def _async(client: Client) -> AsyncClient:
+    """An async client that shares everything with the sync one, what it has learnt too."""
+    async_client = AsyncClient(client._client)
+    async_client._sync = client
+    return async_client
+
+
+def _of_reply(reply: Request) -> Outcome:
+    text = "".join(block.get("text", "") for block in reply["output"]["message"]["content"])
+    return Outcome(reply["pointsman"], text, reply=reply)
+
+
+def _of_events(events: Sequence[Request]) -> Outcome:
+    metadata = events[-1]["metadata"]
+    deltas = [event["contentBlockDelta"]["delta"] for event in events if "contentBlockDelta" in event]
+    return Outcome(metadata["pointsman"], "".join(delta.get("text", "") for delta in deltas), reply=metadata)
+
+
+DRIVERS = {
+    "converse": by_converse,
+    "converse_stream": by_stream,
+    "async converse": by_async_converse,
+    "async converse_stream": by_async_stream,
+}
+Driver = Callable[[Client, Request], Outcome]
+
+
+@pytest.fixture(params=DRIVERS.values(), ids=DRIVERS)
+def drive(request: pytest.FixtureRequest) -> Driver:
+    """One of the four ways to send a request."""
+    driver: Driver = request.param
+    return driver
+
+
+# --- parity -----------------------------------------------------------------------------------------------------
+
+Step = Request | tuple[str, str | None]
+_TOOL = {
+    "toolSpec": {
+        "name": "departures",
+        "description": "Trains that leave a station",
+        "inputSchema": {"json": {"type": "object", "properties": {"station": {"type": "string"}}}},
+    }
+}
+_TOOLS = {"tools": [_TOOL]}
+_TOOL_LOOP = [
+    user("Which departures are there from Spiez?"),
+    {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t1", "name": "departures", "input": {}}}]},
+    {"role": "user", "content": [{"toolResult": {"toolUseId": "t1", "content": [{"text": "07:12 to Bern"}]}}]},
+]
+_CHAT = [user(LONG, "What protects section 9?"), assistant("Signal 9."), user("And section 10?")]
+
+SCENARIOS: dict[str, list[Step]] = {
+    "a model named": [{"modelId": HAIKU, "messages": [user(HELLO)]}],
+    "a router, easy and hard": [
+        {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]},
+        {"modelId": CLAUDE_ROUTER, "messages": [user(SISTERS)]},
+    ],
+    "a conversation that is cached": [
+        {"modelId": HAIKU, "system": [{"text": LONG}], "messages": _CHAT[:1]},
+        {"modelId": HAIKU, "system": [{"text": LONG}], "messages": _CHAT},
+    ],
+    "the caller's own cache points": [
+        {
+            "modelId": HAIKU,
+            "system": [{"text": LONG}, {"cachePoint": {"type": "default", "ttl": "1h"}}],
+            "messages": [user(HELLO)],
+        }
+    ],
+    "the chosen model is throttled": [
+        ("throttle", HAIKU),
+        {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]},
+    ],
+    "every model is unavailable": [
+        *[("unavailable", None)] * 3,
+        {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]},
+    ],
+    "the named model is not ready": [("not-ready", None), {"modelId": HAIKU, "messages": [user(HELLO)]}],
+    "Bedrock refuses the request": [{"modelId": HAIKU, "messages": [assistant("I begin.")]}],
+    "adapted to the model": [
+        {
+            "modelId": "families",
+            "messages": [user(HELLO)],
+            "additionalModelRequestFields": {"top_k": 5},
+            "inferenceConfig": {"maxTokens": 60_000},
+        }
+    ],
+    "a tool loop": [
+        {"modelId": CLAUDE_ROUTER, "messages": _TOOL_LOOP[:1], "toolConfig": _TOOLS},
+        {"modelId": CLAUDE_ROUTER, "messages": _TOOL_LOOP, "toolConfig": _TOOLS},
+    ],
+    "a router that only AWS knows": [
+        {"modelId": CLAUDE_ROUTER.replace("claude:1", "claude:9"), "messages": [user(HELLO)]}
+    ],
+    "a reply cut short": [{"modelId": NOVA_LITE, "messages": _CHAT, "inferenceConfig": {"maxTokens": 2}}],
+}
+
+FAMILIES = Router(
+    name="families",
+    models=(NOVA_LITE,),
+    fallback_model=SONNET,
+    criteria=RoutingCriteria(response_quality_difference=1.0),
+)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+def test_every_driver_tells_the_same_story(scenario: list[Step], endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """A scenario gives the same traces, texts and errors through converse, converse_stream and both async ones."""
+    stories = {name: _story(driver, scenario, endpoint, boto3_client) for name, driver in DRIVERS.items()}
+    expected = stories["converse"]
+    assert all(trace is not None for trace, _, _ in expected)
+    for name, story in stories.items():
+        assert story == expected, name
+
+
+def _story(driver: Driver, scenario: list[Step], endpoint: LocalEndpoint, boto3_client: Any) -> list[Any]:
+    endpoint.advance(3601)
+    client = Client(boto3_client, routers=[FAMILIES], ledger=Ledger(key=b"one"), clock=endpoint.settings.clock)
+    story = []
+    for step in scenario:
+        if isinstance(step, tuple):
+            endpoint.faults.inject(step[0], model=step[1])
+            continue
+        outcome = driver(client, step)
+        code = outcome.error.response["Error"]["Code"] if isinstance(outcome.error, ClientError) else outcome.error
+        story.append((outcome.trace, outcome.text, code))
+    endpoint.faults.clear()
+    return story
+
+
+# --- fallback ---------------------------------------------------------------------------------------------------
+
+FAULTS = {
+    "throttle": "ThrottlingException",
+    "unavailable": "ServiceUnavailableException",
+    "not-ready": "ModelNotReadyException",
+    "timeout": "ModelTimeoutException",
+}
+
+
+@pytest.mark.parametrize(("fault", "code"), FAULTS.items())
+def test_another_model_serves_what_one_cannot(
+    fault: str, code: str, drive: Driver, client: Client, endpoint: LocalEndpoint
+) -> None:
+    """A model that is throttled, not ready, unavailable or timed out is followed by the next one."""
+    endpoint.faults.inject(fault, model=HAIKU)
+    outcome = drive(client, {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]})
+    assert outcome.trace is not None
+    assert outcome.trace["attempts"] == [{"model": HAIKU, "error": code}]
+    assert outcome.trace["invoked_model_id"].endswith(SONNET)
+    assert outcome.trace["status"] == "complete"
+
+
+@pytest.mark.parametrize(("fault", "code"), [*FAULTS.items(), ("internal", "InternalServerException")])
+def test_a_named_model_is_not_exchanged(
+    fault: str, code: str, drive: Driver, client: Client, endpoint: LocalEndpoint
+) -> None:
+    """Where the caller named the model its error passes through as botocore raised it, with the trace attached."""
+    endpoint.faults.inject(fault)
+    outcome = drive(client, {"modelId": HAIKU, "messages": [user(HELLO)]})
+    assert isinstance(outcome.error, ClientError)
+    assert outcome.error.response["Error"]["Code"] == code
+    assert outcome.trace is not None
+    assert outcome.trace["status"] == "failed"
+    assert outcome.trace["attempts"] == [{"model": HAIKU, "error": code}]
+
+
+def test_an_error_that_no_other_model_helps_passes_through(
+    drive: Driver, client: Client, endpoint: LocalEndpoint
+) -> None:
+    """An internal error of the chosen model is not taken for unavailability, even behind a router."""
+    endpoint.faults.inject("internal")
+    outcome = drive(client, {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]})
+    assert isinstance(outcome.error, ClientError)
+    assert outcome.error.response["Error"]["Code"] == "InternalServerException"
+    assert endpoint.account()["requests"] == 1
+
+
+def test_models_are_tried_in_the_order_of_the_criteria_then_the_fallback_again(
+    client: Client, endpoint: LocalEndpoint
+) -> None:
+    """Haiku is chosen; Sonnet follows, and being the fallback model it is tried once more at the end."""
+    endpoint.faults.inject("throttle", times=2)
+    outcome = by_converse(client, {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]})
+    assert outcome.trace is not None
+    assert [attempt["model"] for attempt in outcome.trace["attempts"]] == [HAIKU, SONNET]
+    assert outcome.trace["invoked_model_id"].endswith(SONNET)
+
+
+def test_the_last_error_is_raised_when_all_models_fail(drive: Driver, client: Client, endpoint: LocalEndpoint) -> None:
+    """Three attempts, then the error of the last one."""
+    endpoint.faults.inject("throttle", times=2)
+    endpoint.faults.inject("unavailable", times=1)
+    outcome = drive(client, {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]})
+    assert isinstance(outcome.error, ClientError)
+    assert outcome.error.response["Error"]["Code"] == "ServiceUnavailableException"
+    assert outcome.trace is not None
+    assert len(outcome.trace["attempts"]) == 3
+
+
+# --- refused cache points ---------------------------------------------------------------------------------------
+
+
+def _believing(model_id: str, **rules: Any) -> Catalog:
+    """A catalogue that is wrong about what a model lets one cache."""
+    catalog = Catalog.default()
+    model = catalog.resolve(model_id)
+    everywhere = CacheRules(
+        minimum_tokens=500,
+        max_points=4,
+        sections=frozenset({"tools", "system", "messages"}),
+        ttls=("5m",),
+        with_tool_results=True,
+    )
+    return catalog.with_model(replace(model, cache=replace(everywhere, **rules)))
+
+
+def _client(endpoint: LocalEndpoint, catalog: Catalog, **options: Any) -> Client:
+    boto3_client = endpoint.client("bedrock-runtime", config=Config(retries={"total_max_attempts": 1}))
+    return Client(boto3_client, catalog=catalog, clock=endpoint.settings.clock, **options)
+
+
+def test_a_model_that_refuses_caching_is_asked_again_without(drive: Driver, endpoint: LocalEndpoint) -> None:
+    """A 403 to a cache point: the same model once more without any, and never with one again."""
+    client = _client(endpoint, _believing(LLAMA))
+    request = {"modelId": LLAMA, "messages": [user(LONG, HELLO)]}
+    first, second = drive(client, request), drive(client, request)
+    assert first.trace is not None and second.trace is not None
+    assert first.trace["attempts"] == [{"model": LLAMA, "error": "AccessDeniedException"}]
+    assert first.trace["status"] == "complete"
+    assert first.trace["placement"]["points"] == []
+    assert second.trace["attempts"] == []
+    assert endpoint.account()["errors"] == {"AccessDeniedException": 1}
+
+
+def test_only_the_refused_kind_of_place_is_given_up(endpoint: LocalEndpoint) -> None:
+    """Nova refuses a point in `tools`: the ones in system and messages are kept, and tools are remembered."""
+    client = _client(endpoint, _believing(NOVA_PRO, minimum_tokens=1_024))
+    tool = {"toolSpec": {**_TOOL["toolSpec"], "description": LONG}}
+    request = {
+        "modelId": NOVA_PRO,
+        "system": [{"text": "Be brief."}],
+        "messages": [user(HELLO)],
+        "toolConfig": {"tools": [tool]},
+    }
+    first, second = by_converse(client, request), by_converse(client, request)
+    assert first.trace is not None and second.trace is not None
+    assert first.trace["attempts"] == [{"model": NOVA_PRO, "error": "ValidationException"}]
+    sections = [point["section"] for point in first.trace["placement"]["points"]]
+    assert sections == ["system", "messages"]
+    assert second.trace["attempts"] == []
+    assert second.trace["usage"]["cache_read_tokens"] > 0
+
+
+def test_the_callers_refused_point_is_taken_out_once(endpoint: LocalEndpoint) -> None:
+    """A point of the caller's that Bedrock refuses is left out too, and the trace of the next request says why."""
+    client = _client(endpoint, _believing(LLAMA))
+    point = {"cachePoint": {"type": "default"}}
+    request = {"modelId": LLAMA, "messages": [{"role": "user", "content": [{"text": LONG}, point, {"text": HELLO}]}]}
+    first, second = by_converse(client, request), by_converse(client, request)
+    assert first.error is None
+    assert second.trace is not None
+    assert "has refused" in second.trace["placement"]["refused"][0]["reason"]
+
+
+def test_a_misplaced_point_of_the_callers_is_laid_where_it_is_taken(drive: Driver, client: Client) -> None:
+    """A point first in its list marks the end of the list before it, and costs no refusal."""
+    content = [{"cachePoint": {"type": "default"}}, {"text": HELLO}]
+    request = {"modelId": HAIKU, "system": [{"text": LONG}], "messages": [{"role": "user", "content": content}]}
+    outcome = drive(client, request)
+    assert outcome.trace is not None
+    assert outcome.trace["attempts"] == []
+    assert outcome.trace["placement"]["points"][0] | {"tokens": None} == {
+        "after": 0,
+        "ttl": "5m",
+        "section": "system",
+        "tokens": None,
+        "by_caller": True,
+    }
+
+
+# --- routing ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "model"),
+    [(SISTERS, SONNET), (HELLO, HAIKU)],
+    ids=["sisters", "hello world"],
+)
+def test_the_announcements_prompts(question: str, model: str, drive: Driver, client: Client) -> None:
+    """The default Claude router sends the riddle to Sonnet and the simple question to Haiku."""
+    outcome = drive(client, {"modelId": CLAUDE_ROUTER, "messages": [user(question)]})
+    invoked = f"arn:aws:bedrock:us-east-1:123412341234:inference-profile/{model}"
+    assert outcome.trace is not None
+    assert outcome.trace["invoked_model_id"] == invoked
+    assert outcome.reply["trace"]["promptRouter"] == {"invokedModelId": invoked}
+
+
+def test_the_invoked_model_is_named_in_the_callers_account_and_region(client: Client) -> None:
+    """`invokedModelId` takes account and Region from the router's ARN as the caller wrote it."""
+    arn = "arn:aws:bedrock:us-east-1:999900001111:default-prompt-router/anthropic.claude:1"
+    reply = client.converse(modelId=arn, messages=[user(HELLO)])
+    assert reply["trace"]["promptRouter"]["invokedModelId"] == (
+        f"arn:aws:bedrock:us-east-1:999900001111:inference-profile/{HAIKU}"
+    )
+
+
+def test_a_router_called_by_name_reports_the_profile_id(client: Client) -> None:
+    """Without an ARN there is no account to name."""
+    reply = client.converse(modelId="Anthropic Prompt Router", messages=[user(HELLO)])
+    assert reply["trace"]["promptRouter"]["invokedModelId"] == HAIKU
+    assert reply["pointsman"]["router"] == "Anthropic Prompt Router"
+
+
+def test_a_router_that_is_not_ours_is_passed_through(client: Client, endpoint: LocalEndpoint) -> None:
+    """The request goes as it was written; the reply's trace says which model is accounted for."""
+    created = endpoint.client("bedrock").create_prompt_router(
+        promptRouterName="on the other side",
+        models=[{"modelArn": f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA_LITE}"}],
+        fallbackModel={"modelArn": f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA_PRO}"},
+        routingCriteria={"responseQualityDifference": 0.1},
+    )["promptRouterArn"]
+    try:
+        reply = client.converse(modelId=created, messages=[user(HELLO)])
+    finally:
+        endpoint.client("bedrock").delete_prompt_router(promptRouterArn=created)
+    trace = reply["pointsman"]
+    assert trace["asked"] == created
+    assert trace["router"] is None
+    assert trace["model"] == NOVA_PRO
+    assert trace["invoked_model_id"] == f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA_PRO}"
+    assert trace["cost"]["total"] is not None
+
+
+def test_no_eligible_model_sends_nothing(drive: Driver, client: Client, endpoint: LocalEndpoint) -> None:
+    """Images through the Llama router: an error that names each model and its reason, before any request."""
+    image = {"image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}
+    arn = CLAUDE_ROUTER.replace("anthropic.claude", "meta.llama")
+    outcome = drive(client, {"modelId": arn, "messages": [{"role": "user", "content": [image, {"text": "What?"}]}]})
+    assert isinstance(outcome.error, NoEligibleModelError)
+    assert outcome.error.reasons == {
+        "us.meta.llama3-1-8b-instruct-v1:0": "takes no images",
+        "us.meta.llama3-1-70b-instruct-v1:0": "takes no images",
+    }
+    assert endpoint.account()["requests"] == 0
+
+
+def test_a_model_that_cannot_serve_is_set_aside_with_its_reason(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """An image goes to the fallback model that takes it; the trace tells why the other was not weighed."""
+    router = Router(
+        name="mixed",
+        models=("meta.llama3-1-8b-instruct-v1:0",),
+        fallback_model=NOVA_LITE,
+        criteria=RoutingCriteria(response_quality_difference=1.0),
+    )
+    client = Client(boto3_client, routers=[router], clock=endpoint.settings.clock)
+    image = {"image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}
+    reply = client.converse(modelId="mixed", messages=[{"role": "user", "content": [image, {"text": HELLO}]}])
+    decision = reply["pointsman"]["decision"]
+    assert decision["model"] == NOVA_LITE
+    assert decision["set_aside"] == {"meta.llama3-1-8b-instruct-v1:0": "takes no images"}
+    assert [candidate["model"] for candidate in decision["candidates"]] == [NOVA_LITE]
+
+
+class _Fixed:
+    """A predictor that says what it was told, by model id."""
+
+    def __init__(self, **qualities: float) -> None:
+        self.qualities = {name.replace("_", "-"): quality for name, quality in qualities.items()}
+
+    def predict(self, prompts: Sequence[Any], /, *, models: Sequence[Any]) -> Mapping[str, Any]:
+        return {model.id: [self._quality(model.id)] * len(prompts) for model in models}
+
+    def _quality(self, model_id: str) -> float:
+        return next(quality for name, quality in self.qualities.items() if name in model_id)
+
+
+def test_a_tool_loop_stays_on_its_model(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """The turn's tool results go to the model that called the tool, though the prediction has changed since."""
+    predictor = _Fixed(haiku=0.9, sonnet=0.9)
+    registry = RouterRegistry(predictor=predictor)
+    client = Client(boto3_client, routers=registry, clock=endpoint.settings.clock)
+    request = {"modelId": CLAUDE_ROUTER, "toolConfig": _TOOLS}
+    first = client.converse(**request, messages=_TOOL_LOOP[:1])
+    predictor.qualities = {"haiku": 0.1, "sonnet": 0.9}
+    within = client.converse(**request, messages=_TOOL_LOOP)["pointsman"]
+    after = client.converse(**request, messages=[*_TOOL_LOOP, assistant("At 07:12."), user(HELLO)])["pointsman"]
+    assert first["pointsman"]["invoked_model_id"].endswith(HAIKU)
+    assert within["invoked_model_id"].endswith(HAIKU)
+    assert within["decision"]["reason"] == "within a tool loop the turn stays on its model"
+    assert after["invoked_model_id"].endswith(SONNET)
+
+
+def test_another_conversation_of_the_same_tools_is_free(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """Only the same turn is held on its model; a tool loop that began with another question is not."""
+    predictor = _Fixed(haiku=0.9, sonnet=0.9)
+    client = Client(boto3_client, routers=RouterRegistry(predictor=predictor), clock=endpoint.settings.clock)
+    request = {"modelId": CLAUDE_ROUTER, "toolConfig": _TOOLS}
+    client.converse(**request, messages=_TOOL_LOOP[:1])
+    predictor.qualities = {"haiku": 0.1, "sonnet": 0.9}
+    other = [user("Which departures are there from Thun?"), *_TOOL_LOOP[1:]]
+    assert client.converse(**request, messages=other)["pointsman"]["invoked_model_id"].endswith(SONNET)
+
+
+# --- advice -----------------------------------------------------------------------------------------------------
+
+
+class _Raising:
+    def predict(self, prompts: Sequence[Any], /, *, models: Sequence[Any]) -> Mapping[str, Any]:
+        raise ZeroDivisionError(f"no idea about {len(prompts)} prompts and {len(models)} models")
+
+
+class _Forgetful:
+    def predict(self, prompts: Sequence[Any], /, *, models: Sequence[Any]) -> Mapping[str, Any]:  # noqa: ARG002
+        return {}
+
+
+class _BrokenLedger(Ledger):
+    def readable(self, *args: Any) -> Any:
+        raise OSError("the ledger's store is gone", args)
+
+    record = warm_prefix = readable
+
+
+@pytest.mark.parametrize("predictor", [_Raising(), _Forgetful()], ids=["raises", "tells nothing"])
+def test_a_failing_predictor_leaves_it_to_the_fallback_model(
+    predictor: Any, drive: Driver, endpoint: LocalEndpoint, boto3_client: Any
+) -> None:
+    """The call goes to the fallback model, and the trace says what went wrong."""
+    registry = RouterRegistry(predictor=predictor)
+    client = Client(boto3_client, routers=registry, clock=endpoint.settings.clock)
+    outcome = drive(client, {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]})
+    assert outcome.trace is not None
+    assert outcome.trace["status"] == "complete"
+    assert outcome.trace["invoked_model_id"].endswith(SONNET)
+    assert outcome.trace["decision"] is None
+    assert [failure.partition(":")[0] for failure in outcome.trace["advice_failures"]] == ["routing"]
+
+
+def test_a_failing_ledger_does_not_break_the_call(drive: Driver, endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """Without a ledger the request goes out as the caller wrote it, and its reply comes back."""
+    client = Client(boto3_client, ledger=_BrokenLedger(), clock=endpoint.settings.clock)
+    outcome = drive(client, {"modelId": HAIKU, "messages": [user(LONG, HELLO)]})
+    assert outcome.error is None
+    assert outcome.trace is not None
+    assert outcome.trace["placement"]["points"] == []
+    assert any("OSError" in failure for failure in outcome.trace["advice_failures"])
+
+
+def test_a_request_of_another_shape_is_left_to_botocore(drive: Driver, client: Client, endpoint: LocalEndpoint) -> None:
+    """What can't be outlined is sent as it is; botocore says what is wrong with it."""
+    outcome = drive(client, {"modelId": HAIKU, "messages": [{"role": "user", "content": "text"}]})
+    assert type(outcome.error).__name__ == "ParamValidationError"
+    assert endpoint.account()["requests"] == 0
+
+
+# --- accounting -------------------------------------------------------------------------------------------------
+
+
+def test_the_trace_agrees_with_the_endpoints_account(drive: Driver, client: Client, endpoint: LocalEndpoint) -> None:
+    """Written once, read by the next request, and every token in the bucket in which the endpoint has it."""
+    request = {"modelId": HAIKU, "system": [{"text": LONG}], "messages": _CHAT[:1]}
+    first, second = drive(client, request), drive(client, {**request, "messages": _CHAT})
+    assert first.trace is not None and second.trace is not None
+    usages = [first.trace["usage"], second.trace["usage"]]
+    account = endpoint.account()["models"][HAIKU]
+    assert usages[0]["cache_write_tokens"] > 0
+    assert usages[1]["cache_read_tokens"] == usages[0]["cache_write_tokens"]
+    assert sum(usage["cache_read_tokens"] for usage in usages) == account["cache_read_tokens"]
+    assert sum(usage["cache_write_tokens"] for usage in usages) == account["cache_write_5m_tokens"]
+    assert sum(usage["output_tokens"] for usage in usages) == account["output_tokens"]
+    assert second.trace["expected_read_tokens"] == usages[1]["cache_read_tokens"]
+
+
+def test_a_cached_conversation_costs_less(client: Client) -> None:
+    """The second turn's bill is below what the same tokens would have cost uncached."""
+    request = {"modelId": HAIKU, "system": [{"text": LONG}]}
+    client.converse(**request, messages=_CHAT[:1])
+    trace = client.converse(**request, messages=_CHAT)["pointsman"]
+    assert float(trace["cost"]["total"]) < 0.5 * float(trace["cost_without_cache"])
+
+
+def test_what_a_guardrail_blocked_is_not_believed_warm(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """A reply with the stop reason `guardrail_intervened` books no write."""
+    ledger = Ledger()
+    client = Client(_Blocking(boto3_client), ledger=ledger, clock=endpoint.settings.clock)
+    client.converse(modelId=HAIKU, messages=[user(LONG, HELLO)])
+    again = client.converse(modelId=HAIKU, messages=[user(LONG, HELLO)])
+    assert again["pointsman"]["expected_read_tokens"] == 0
+
+
+class _Blocking:
+    """A boto3 client whose replies a guardrail has blocked."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def converse(self, **request: Any) -> Any:
+        return {**self._client.converse(**request), "stopReason": "guardrail_intervened"}
+
+
+def test_a_switch_of_model_finds_its_cache_warm_again(client: Client) -> None:
+    """Each model has its own cache: back on the first one, its prefix is expected and read."""
+    request = {"system": [{"text": LONG}], "messages": [user(HELLO)]}
+    written = client.converse(modelId=HAIKU, **request)["usage"]["cacheWriteInputTokens"]
+    assert client.converse(modelId=SONNET, **request)["usage"]["cacheReadInputTokens"] == 0
+    back = client.converse(modelId=HAIKU, **request)
+    assert back["usage"]["cacheReadInputTokens"] == written
+    assert back["pointsman"]["expected_read_tokens"] > 0
+
+
+def test_after_the_ttl_nothing_is_expected(client: Client, endpoint: LocalEndpoint) -> None:
+    """Five minutes after the last read the prefix is cold, in the endpoint and in the ledger."""
+    request = {"modelId": HAIKU, "messages": [user(LONG, HELLO)]}
+    client.converse(**request)
+    endpoint.advance(299)
+    assert client.converse(**request)["usage"]["cacheReadInputTokens"] > 0
+    endpoint.advance(299)
+    assert client.converse(**request)["usage"]["cacheReadInputTokens"] > 0, "a read restarts the TTL"
+    endpoint.advance(301)
+    cold = client.converse(**request)
+    assert cold["usage"]["cacheReadInputTokens"] == 0
+    assert cold["pointsman"]["expected_read_tokens"] == 0
+
+
+def test_the_trace_holds_no_text_of_the_prompt(drive: Driver, client: Client) -> None:
+    """A trace is plain JSON that can be logged: nothing of what was asked or answered is in it."""
+    outcome = drive(client, {"modelId": CLAUDE_ROUTER, "system": [{"text": LONG}], "messages": [user(SISTERS)]})
+    written = json.dumps(outcome.trace)
+    assert "Alice" not in written
+    assert "protects" not in written

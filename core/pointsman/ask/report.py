@@ -6,6 +6,7 @@ Every figure is from the trace: tokens as they came back, money at list prices.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pointsman.ask.conversation import Answer
+from pointsman.catalog import Catalog
 from pointsman.routing import Router
 from pointsman.usage import Usage
 
@@ -37,12 +39,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 STAND_IN: Mapping[str, str] = {
     "llama": (
-        "The answers come from a small model on this machine, whatever model is named: look at the tokens, the "
-        "latency and the decision, not at the prose."
+        "Whatever model is named, a small one on this machine answers. "
+        "Look at the tokens, the latency and the decision, not at the prose."
     ),
     "extract": (
-        "The answers are sentences picked from the prompt by the engine extract, whatever model is named: look at the "
-        "tokens and the decision."
+        "Whatever model is named, the answers are sentences picked from the prompt. "
+        "Look at the tokens and the decision."
     ),
 }
 
@@ -57,9 +59,10 @@ class Report:
         self._word = ""
 
     def opening(self, *, documents: int, target: str, url: str, engine: str | None) -> None:
-        """What is about to happen, and what stands behind the endpoint."""
+        """Whom the questions are asked of, and what stands behind the endpoint."""
         about = f" about {_counted(documents, 'document')}" if documents else ""
-        self._line(Text.assemble("Asking ", (target, "bold"), f"{about} at {url}"))
+        self._line(Text.assemble("Asking ", (target, "bold"), f"{about}."))
+        self._line(f"Endpoint {url}" + (f", engine {engine}." if engine else "."))
         if engine is not None:
             self._line(Text(STAND_IN.get(engine, STAND_IN["llama"]), style="yellow"))
 
@@ -89,13 +92,14 @@ class Report:
             self._line(Text(" " * _INDENT + "(no text came)", style="dim"))
         self._line()
         for label, value in self._figures(answer):
-            self._line(Text.assemble(" " * _INDENT, (f"{label:<{_LABEL_WIDTH}}", "dim"), value))
+            self._figure(label, value)
         self._answers.append(answer)
 
     def closing(self) -> None:
         """The table of all answers, and what caching saved."""
         self._line()
         self._console.print(_table(self._answers))
+        self._line()
         self._line(Text(_verdict(self._answers)))
 
     def _figures(self, answer: Answer) -> list[tuple[str, str]]:
@@ -108,9 +112,15 @@ class Report:
         figures += [("tokens", _tokens(trace.usage)), ("first token", _first_token(answer, first))]
         figures.append(("cost", f"{_dollars(_cost(answer))}; {_dollars(_cost_without(answer))} without caching"))
         if answer.stop_reason == "max_tokens":
-            figures.append(("cut short", "the answer reached --max-tokens"))
+            figures.append(("cut short", "the answer reached the most tokens allowed"))
         figures += [("went wrong", failure) for failure in trace.advice_failures]
         return figures
+
+    def _figure(self, label: str, value: str) -> None:
+        before = _INDENT + _LABEL_WIDTH
+        if self._console.is_terminal:
+            value = textwrap.fill(value, max(self._console.width - before, 20)).replace("\n", "\n" + " " * before)
+        self._line(Text.assemble(" " * _INDENT, (f"{label:<{_LABEL_WIDTH}}", "dim"), value))
 
     def _end_word(self) -> None:
         if not self._word:
@@ -198,12 +208,11 @@ def reason_of(answer: Answer) -> str:
     return "named by the caller" if trace.asked == trace.invoked_model_id else "chosen by AWS's router"
 
 
-def described(router: Router | None, model_id: str) -> str:
+def described(router: Router | None, model_id: str, catalog: Catalog) -> str:
     """Whom the questions are asked of, in words."""
     if router is None:
         return model_id
-    difference = router.criteria.response_quality_difference
-    return f"{router.name} ({', '.join(router.model_ids)}; response quality difference {difference:g})"
+    return f"{router.name} ({' or '.join(catalog.resolve(model).name for model in router.model_ids)})"
 
 
 def printable(text: str) -> str:

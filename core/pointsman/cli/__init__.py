@@ -7,7 +7,9 @@ nothing was sent. 130: interrupted. Nothing of the extra `cli` is imported befor
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -24,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", PointsmanWarning)
             warnings.showwarning = _show_warning
-            return _run(arguments)
+            _end_on_sigterm()
+            return _run(sys.argv[1:] if arguments is None else arguments)
     except PointsmanError as exc:
         return _complain(str(exc), 1 if isinstance(exc, CallFailedError) else 2)
     except KeyboardInterrupt:
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str]) -> int:
     if any(find_spec(package) is None for package in _NEEDED):
         raise MissingExtraError("the command pointsman", "local")
     import typer
@@ -43,12 +46,18 @@ def _run(arguments: Sequence[str] | None) -> int:
     from pointsman.cli.commands import app
 
     try:
-        code = app(arguments, prog_name="pointsman", standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name="pointsman", standalone_mode=False)
     except typer.TyperException as exc:
         return _complain(exc.format_message(), exc.exit_code)
     except typer.Abort:
         return 130
     return int(code or 0)
+
+
+def _end_on_sigterm() -> None:
+    """By an exception, so that what a local endpoint keeps on disk is deleted."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def _complain(message: str, code: int) -> int:

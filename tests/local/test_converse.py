@@ -68,6 +68,12 @@ def test_a_stream_says_what_the_whole_reply_says(runtime: Any) -> None:
     assert whole["ResponseMetadata"]["RequestId"]
 
 
+def test_a_stream_has_a_request_id(runtime: Any) -> None:
+    reply = runtime.converse_stream(modelId=HAIKU, messages=[QUESTION])
+    assert reply["ResponseMetadata"]["RequestId"]
+    assert reply["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/vnd.amazon.eventstream"
+
+
 def test_max_tokens_ends_the_answer(runtime: Any) -> None:
     reply = runtime.converse(modelId=HAIKU, messages=ask("Sing."), inferenceConfig={"maxTokens": 3})
     assert reply["stopReason"] == "max_tokens"
@@ -246,7 +252,7 @@ class SlowEngine:
     name = "slow"
     instant = False
 
-    def __init__(self, *, pause: float = 0.01, fails: EngineError | None = None, before_first: bool = True) -> None:
+    def __init__(self, *, pause: float = 0.01, fails: Exception | None = None, before_first: bool = True) -> None:
         self._pause = pause
         self.read_tokens = 0
         self.forgotten: list[str] = []
@@ -372,6 +378,16 @@ def test_an_engine_that_fails_midway_ends_the_stream_with_an_error(patient: Call
     with pytest.raises(EventStreamError, match=r"modelStreamErrorException.*out of memory"):
         list(stream)
     assert endpoint.account()["errors"] == {"ModelStreamErrorException": 1}
+
+
+def test_a_defect_midway_is_told_in_the_stream(
+    patient: Callable[..., LocalEndpoint], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = SlowEngine(fails=ZeroDivisionError(), before_first=False)
+    stream = patient(engine).client().converse_stream(modelId=HAIKU, messages=[QUESTION])["stream"]
+    with pytest.raises(EventStreamError, match="internalServerException"):
+        list(stream)
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_defect_is_bedrocks_500_and_stands_in_the_log(

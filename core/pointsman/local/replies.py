@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, Final
 from uuid import uuid4
 
 import orjson
@@ -12,6 +13,8 @@ from pointsman.errors import PointsmanError, PromptRouterError
 from pointsman.local.engines import EngineError, PromptTooLongError
 from pointsman.local.refusals import Refusal, invalid
 
+_log: Final = logging.getLogger(__name__)
+
 
 def json_response(content: Any, *, status: int = 200) -> Response:
     """A JSON reply; datetimes in it become ISO 8601."""
@@ -19,7 +22,7 @@ def json_response(content: Any, *, status: int = 200) -> Response:
         orjson.dumps(content),
         status_code=status,
         media_type="application/json",
-        headers={"x-amzn-requestid": str(uuid4())},
+        headers={"x-amzn-requestid": request_id()},
     )
 
 
@@ -33,8 +36,13 @@ def error_response(refusal: Refusal) -> Response:
     return response
 
 
-def refusal_of(error: PointsmanError) -> Refusal:
-    """The refusal that a client gets for an error of the endpoint."""
+def request_id() -> str:
+    """A new request id, as Bedrock gives each reply one."""
+    return str(uuid4())
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """The refusal that a client gets for an error. A defect of the endpoint becomes Bedrock's 500, and is logged."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, PromptRouterError):
@@ -43,4 +51,7 @@ def refusal_of(error: PointsmanError) -> Refusal:
         return invalid(f"Input is too long for requested model: {error}")
     if isinstance(error, EngineError):
         return Refusal("ModelErrorException", f"The engine failed: {error}")
-    return invalid(str(error))
+    if isinstance(error, PointsmanError):
+        return invalid(str(error))
+    _log.error("a request failed", exc_info=error)
+    return Refusal("InternalServerException", "The local endpoint failed; its log says why.")

@@ -17,7 +17,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from pointsman.errors import PointsmanError
 from pointsman.local.account import Account
 from pointsman.local.answers import Answer, StreamEvent
 from pointsman.local.calls import Call, Calls
@@ -26,7 +25,7 @@ from pointsman.local.eventstream import CONTENT_TYPE, encode_event, encode_excep
 from pointsman.local.faults import FAULT_HEADER, LATENCY_HEADER
 from pointsman.local.generation import Generations
 from pointsman.local.refusals import Refusal, invalid
-from pointsman.local.replies import json_response, refusal_of
+from pointsman.local.replies import json_response, refusal_of, request_id
 from pointsman.local.settings import Settings
 
 _INLINE_BODY_BYTES: Final = 32_768
@@ -62,14 +61,14 @@ class Runtime:
 
     async def count_tokens(self, model_id: str, body: bytes) -> Response:
         """CountTokens."""
-        counted = await self._prepared(len(body), lambda: self._calls.count_tokens(model_id, body))
+        counted = await self._prepared(body, lambda: self._calls.count_tokens(model_id, body))
         return json_response({"inputTokens": counted})
 
     async def _whole_reply(self, model_id: str, body: bytes, headers: Mapping[str, str]) -> Response:
         started = time.perf_counter()
         call = await self._call(model_id, body, headers, streamed=False)
         answer = Answer(call)
-        events = self._events(call, answer, headers, inline=self._is_small(len(body)), started=started)
+        events = self._events(call, answer, headers, inline=self._is_quick(body), started=started)
         async with aclosing(events):
             async for _ in events:
                 pass
@@ -78,7 +77,7 @@ class Runtime:
     async def _begun_stream(self, model_id: str, body: bytes, headers: Mapping[str, str]) -> Response:
         started = time.perf_counter()
         call = await self._call(model_id, body, headers, streamed=True)
-        events = self._events(call, Answer(call), headers, inline=self._is_small(len(body)), started=started)
+        events = self._events(call, Answer(call), headers, inline=self._is_quick(body), started=started)
         try:
             first = await anext(events)
         except BaseException:
@@ -88,17 +87,16 @@ class Runtime:
 
     async def _call(self, model_id: str, body: bytes, headers: Mapping[str, str], *, streamed: bool) -> Call:
         fault = headers.get(FAULT_HEADER)
-        return await self._prepared(
-            len(body), lambda: self._calls.prepare(model_id, body, streamed=streamed, fault=fault)
-        )
+        return await self._prepared(body, lambda: self._calls.prepare(model_id, body, streamed=streamed, fault=fault))
 
-    async def _prepared(self, body_bytes: int, prepare: Callable[[], Result]) -> Result:
-        if self._is_small(body_bytes):
+    async def _prepared(self, body: bytes, prepare: Callable[[], Result]) -> Result:
+        if self._is_quick(body):
             return prepare()
         return await asyncio.get_running_loop().run_in_executor(self._preparing, prepare)
 
-    def _is_small(self, body_bytes: int) -> bool:
-        return self._engine.instant and body_bytes <= _INLINE_BODY_BYTES
+    def _is_quick(self, body: bytes) -> bool:
+        """Whether it takes so little time that the event loop may wait for it: short, and nothing to parse."""
+        return self._engine.instant and len(body) <= _INLINE_BODY_BYTES and b'"document"' not in body
 
     async def _events(
         self, call: Call, answer: Answer, headers: Mapping[str, str], *, inline: bool, started: float
@@ -153,17 +151,14 @@ class EventStreamResponse(Response):
     media_type = CONTENT_TYPE
 
     def __init__(self, first: StreamEvent, rest: StreamEvents, *, account: Account) -> None:
+        super().__init__(headers={"x-amzn-requestid": request_id()})
         self._first = first
         self._rest = rest
         self._account = account
-        self.status_code = 200
-        self.background = None
-        self.body = b""
-        self.init_headers({"x-amzn-bedrock-content-type": "application/json"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         async with aclosing(self._rest):
             try:
                 await _unless_gone(self._send_all(send), receive)
@@ -177,9 +172,9 @@ class EventStreamResponse(Response):
         try:
             async for event in self._rest:
                 await _send_frame(send, encode_event(*event))
-        except PointsmanError as exc:
+        except Exception as exc:  # noqa: BLE001 - the status is sent: what fails now can only be told in the stream
             refusal = refusal_of(exc)
-            code = refusal.code if refusal.code != "ModelErrorException" else "ModelStreamErrorException"
+            code = refusal.code.replace("ModelErrorException", "ModelStreamErrorException")
             self._account.refused(code)
             await _send_frame(send, encode_exception(code[0].lower() + code[1:], {"message": refusal.message}))
 

@@ -6,12 +6,11 @@ What a model answers is `runtime.py`'s; the control plane is `control.py`'s. `se
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -19,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pointsman.errors import InvalidRequestError, PointsmanError
+from pointsman.errors import InvalidRequestError
 from pointsman.local.blocks import parse_json
 from pointsman.local.calls import Calls
 from pointsman.local.clock import MovableClock
@@ -33,7 +32,6 @@ from pointsman.local.shapes import reader
 from pointsman.local.signatures import SignedRequest, verify
 from pointsman.prompt_routers import PromptRouters
 
-_log: Final = logging.getLogger(__name__)
 Answering = Callable[[Request, bytes], Awaitable[Response]]
 
 
@@ -193,11 +191,8 @@ class Endpoint:
             except ClientDisconnect:
                 self.account.closed_early()
                 return Response(status_code=499)
-            except PointsmanError as exc:
+            except Exception as exc:  # noqa: BLE001 - whatever fails, the client gets an error that it can read
                 refusal = refusal_of(exc)
-            except Exception:  # noqa: BLE001 - a defect of the endpoint: the client gets Bedrock's 500, the log the story
-                _log.exception("%s %s failed", request.method, request.url.path)
-                refusal = Refusal("InternalServerException", "The local endpoint failed; its log says why.")
             self.account.refused(refusal.code)
             return error_response(refusal)
 

@@ -5,12 +5,15 @@ Errors are told by what botocore puts on them, so that anything with boto3's `co
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pointsman.cache import Refusal
 from pointsman.catalog import ProfileResolver
+from pointsman.errors import InvalidRequestError
 from pointsman.flow import Failure, Reply
 from pointsman.prompt import block_kind
 from pointsman.usage import Usage
@@ -112,3 +115,90 @@ def profile_resolver(control_plane: Any) -> ProfileResolver:
         return str(models[0]["modelArn"])
 
     return resolve
+
+
+# A first question about long documents may take minutes on a small machine.
+_READ_SECONDS = 600
+_LOCAL_REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Who calls, from which Region, and where to: what boto3 clients are made of."""
+
+    boto3_session: Any
+    config: Any
+    endpoint_url: str | None = None
+
+    def client(self, service: str = "bedrock-runtime") -> Any:
+        """A boto3 client."""
+        return self.boto3_session.client(service, endpoint_url=self.endpoint_url, config=self.config)
+
+
+def aws_session(*, region: str | None = None, endpoint_url: str | None = None) -> Session:
+    """A session with the default chain of credentials and Region; both are looked up now.
+
+    Raises:
+        InvalidRequestError: one of them is missing or can't be used.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
+        bearer = os.environ.get("AWS_BEARER_TOKEN_BEDROCK")
+        credentials = None if bearer else session.get_credentials()
+        if credentials is not None:
+            credentials.get_frozen_credentials()  # An expired login is found here, not by the first call.
+    except BotoCoreError as exc:
+        raise InvalidRequestError(f"AWS can't be called: {exc}") from exc
+    if not session.region_name:
+        raise InvalidRequestError("no AWS Region: name one, or set AWS_REGION.")
+    if credentials is None and not bearer:
+        raise InvalidRequestError("no AWS credentials: configure them as for the AWS CLI.")
+    return Session(boto3_session=session, config=Config(read_timeout=_READ_SECONDS), endpoint_url=endpoint_url)
+
+
+def local_session(endpoint_url: str, *, key: str | None = None, region: str | None = None) -> Session:
+    """A session with a local endpoint, which needs no credentials but its key, if it has one."""
+    import boto3
+    from botocore.config import Config
+
+    session = boto3.Session(
+        aws_access_key_id="local", aws_secret_access_key=key or "local", region_name=region or _LOCAL_REGION
+    )
+    config = Config(
+        read_timeout=_READ_SECONDS,
+        retries={"total_max_attempts": 1},  # A slow request must not be sent twice.
+        signature_version="v4",  # Else a bearer token that is meant for AWS would be sent here.
+        proxies={},
+    )
+    return Session(boto3_session=session, config=config, endpoint_url=endpoint_url)
+
+
+def signed_headers(url: str, key: str) -> dict[str, str]:
+    """Headers that prove to a local endpoint, for a GET of this URL, that its key is known."""
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    request = AWSRequest(method="GET", url=url)
+    SigV4Auth(Credentials("local", key), "bedrock", _LOCAL_REGION).add_auth(request)
+    return dict(request.headers.items())
+
+
+def explain(error: Exception) -> tuple[str, bool] | None:
+    """An error of the AWS SDK in one line, and whether a request had been sent; None for any other error."""
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, HTTPClientError
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, ClientError):
+        told = error.response.get("Error", {})
+        return f"{told.get('Code', 'error')}: {told.get('Message', error)}", True
+    if isinstance(error, ConnectTimeoutError):
+        return f"nothing answers: {error}", False
+    if isinstance(error, HTTPClientError | HTTPError):
+        # urllib3's errors come through where a stream breaks while it is read.
+        return f"the connection broke: {error}", True
+    return (str(error), False) if isinstance(error, BotoCoreError) else None

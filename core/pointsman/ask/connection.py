@@ -6,7 +6,6 @@ Nothing here sends a prompt. What is missing is found before a question is sent.
 from __future__ import annotations
 
 import json
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,27 +15,11 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.config import Config
-from botocore.credentials import Credentials
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    HTTPClientError,
-    ReadTimeoutError,
-)
-from urllib3.exceptions import HTTPError
-
 from pointsman.ask import CallFailedError
-from pointsman.bedrock import profile_resolver
+from pointsman.bedrock import Session, aws_session, explain, local_session, profile_resolver, signed_headers
 from pointsman.errors import InvalidRequestError
 
 KEY_VARIABLE = "POINTSMAN_LOCAL_KEY"
-_LOCAL_REGION = "us-east-1"
-_READ_SECONDS = 600
 _PROBE_SECONDS = 5.0
 
 
@@ -44,8 +27,8 @@ _PROBE_SECONDS = 5.0
 class Connection:
     """A boto3 client of `bedrock-runtime`, and the local endpoint behind it if there is one."""
 
+    session: Session
     runtime: Any
-    session: boto3.Session
     local: LocalStatus | None = None
 
     @property
@@ -60,8 +43,7 @@ class Connection:
 
     def resolve_profile(self, arn: str) -> str:
         """The model behind an application inference profile, by `GetInferenceProfile`."""
-        url = self.url if self.local else None
-        return profile_resolver(self.session.client("bedrock", region_name=self.region, endpoint_url=url))(arn)
+        return profile_resolver(self.session.client("bedrock"))(arn)
 
 
 class LocalStatus:
@@ -84,14 +66,9 @@ class LocalStatus:
         return (youngest["processed"], youngest["total"]) if youngest and youngest["total"] else None
 
     def _get(self, path: str) -> Any:
-        headers = {}
-        if self._key is not None:
-            request = AWSRequest(method="GET", url=self._url + path)
-            SigV4Auth(Credentials("local", self._key), "bedrock", _LOCAL_REGION).add_auth(request)
-            headers = dict(request.headers.items())
-        with self._opener.open(
-            urllib.request.Request(self._url + path, headers=headers), timeout=_PROBE_SECONDS
-        ) as told:
+        url = self._url + path
+        headers = {} if self._key is None else signed_headers(url, self._key)
+        with self._opener.open(urllib.request.Request(url, headers=headers), timeout=_PROBE_SECONDS) as told:
             return json.load(told)
 
 
@@ -101,13 +78,21 @@ def connect(*, endpoint_url: str | None = None, region: str | None = None, key: 
     Raises:
         InvalidRequestError: nothing answers there, or credentials or the Region are missing.
     """
-    local = _local_status(endpoint_url, key) if endpoint_url else None
+    local = _local_status(endpoint_url, key) if endpoint_url is not None else None
+    if local is not None and endpoint_url is not None:
+        session = local_session(endpoint_url, key=key, region=region)
+    else:
+        session = _aws_session(endpoint_url, region)
+    with calls_to(endpoint_url or "AWS"):
+        return Connection(session=session, runtime=session.client(), local=local)
+
+
+def _aws_session(endpoint_url: str | None, region: str | None) -> Session:
     try:
-        if local is not None and endpoint_url is not None:
-            return _connect_locally(endpoint_url, local, region=region, key=key)
-        return _connect_to_aws(endpoint_url, region=region)
-    except BotoCoreError as exc:
-        raise InvalidRequestError(str(exc)) from exc
+        return aws_session(region=region, endpoint_url=endpoint_url)
+    except InvalidRequestError as exc:
+        hint = f"A local endpoint with a key needs {KEY_VARIABLE}." if endpoint_url else "Or try --local, without AWS."
+        raise InvalidRequestError(f"{exc} {hint}") from exc
 
 
 def _local_status(url: str, key: str | None) -> LocalStatus | None:
@@ -128,33 +113,8 @@ def _local_status(url: str, key: str | None) -> LocalStatus | None:
         return None
 
 
-def _connect_locally(url: str, local: LocalStatus, *, region: str | None, key: str | None) -> Connection:
-    session = boto3.Session(
-        aws_access_key_id="local", aws_secret_access_key=key or "local", region_name=region or _LOCAL_REGION
-    )
-    # One attempt, so that botocore never sends a slow request twice; v4, so that no bearer token of AWS is sent here.
-    config = Config(read_timeout=_READ_SECONDS, retries={"total_max_attempts": 1}, signature_version="v4", proxies={})
-    return Connection(
-        runtime=session.client("bedrock-runtime", endpoint_url=url, config=config), session=session, local=local
-    )
-
-
-def _connect_to_aws(url: str | None, *, region: str | None) -> Connection:
-    session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
-    if not session.region_name:
-        raise InvalidRequestError("no Region: give --region, or set AWS_REGION.")
-    if not os.environ.get("AWS_BEARER_TOKEN_BEDROCK"):
-        credentials = session.get_credentials()
-        if credentials is None:
-            hint = f" (For a local endpoint with a key, set {KEY_VARIABLE}.)" if url else ""
-            raise InvalidRequestError(f"no AWS credentials: configure them as for the AWS CLI, or try --local.{hint}")
-        credentials.get_frozen_credentials()  # An expired login is found here, not by the first question.
-    runtime = session.client("bedrock-runtime", endpoint_url=url, config=Config(read_timeout=_READ_SECONDS))
-    return Connection(runtime=runtime, session=session)
-
-
 @contextmanager
-def calls_to(connection: Connection) -> Iterator[None]:
+def calls_to(where: str) -> Iterator[None]:
     """Errors of the AWS SDK within the block, as ours.
 
     Raises:
@@ -163,13 +123,9 @@ def calls_to(connection: Connection) -> Iterator[None]:
     """
     try:
         yield
-    except ClientError as exc:
-        told = exc.response.get("Error", {})
-        raise CallFailedError(f"{told.get('Code', 'error')} from {connection.url}: {told.get('Message', exc)}") from exc
-    except ConnectTimeoutError as exc:
-        raise InvalidRequestError(f"nothing answers at {connection.url}: {exc}") from exc
-    except (HTTPClientError, ReadTimeoutError, HTTPError) as exc:
-        # urllib3's errors come through where a stream breaks while it is read.
-        raise CallFailedError(f"the connection to {connection.url} broke: {exc}") from exc
-    except BotoCoreError as exc:
-        raise InvalidRequestError(f"nothing was sent to {connection.url}: {exc}") from exc
+    except Exception as exc:
+        told = explain(exc)
+        if told is None:
+            raise
+        message, sent = told
+        raise (CallFailedError if sent else InvalidRequestError)(f"{message} ({where})") from exc

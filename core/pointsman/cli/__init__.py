@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from pointsman.ask import CallFailedError
@@ -23,10 +24,7 @@ _NEEDED = ("typer", "rich", "pypdf")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (by default the process's own); its exit code."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", PointsmanWarning)
-            warnings.showwarning = _show_warning
-            _end_on_sigterm()
+        with _one_line_warnings(), _ending_on_sigterm():
             return _run(sys.argv[1:] if arguments is None else arguments)
     except PointsmanError as exc:
         return _complain(str(exc), 1 if isinstance(exc, CallFailedError) else 2)
@@ -54,17 +52,28 @@ def _run(arguments: Sequence[str]) -> int:
     return int(code or 0)
 
 
-def _end_on_sigterm() -> None:
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
     """By an exception, so that what a local endpoint keeps on disk is deleted."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PointsmanWarning)
+        warnings.showwarning = lambda message, *_, **__: print(f"pointsman: warning: {message}", file=sys.stderr)
+        yield
 
 
 def _complain(message: str, code: int) -> int:
     if message:
         print(f"pointsman: {' '.join(message.split())}", file=sys.stderr)
     return code
-
-
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"pointsman: warning: {message}", file=sys.stderr)

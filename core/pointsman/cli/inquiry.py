@@ -72,7 +72,7 @@ def hold(inquiry: Inquiry) -> None:
         )
         client = Client(connection.runtime, routers=routers)
         conversation = Conversation(client, model_id=model_id, documents=documents, max_tokens=inquiry.max_tokens)
-        with calls_to(connection):
+        with calls_to(connection.url):
             if inquiry.as_json:
                 _print_json(conversation, questions, documents, connection, model_id)
             else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.config import Config
 from pointsman.errors import InvalidRequestError
 from pointsman.local import LocalEndpoint, Settings, create_app
 
@@ -39,6 +40,17 @@ def test_too_many_requests_at_once_are_told_to_come_again() -> None:
         assert sorted(reply.status_code for reply in replies) == [200, 200, 503, 503, 503, 503]
         assert endpoint.account()["errors"] == {"ServiceUnavailableException": 4}
         assert http.post(url, json={"messages": MESSAGES}).status_code == 200
+
+
+def test_a_stream_is_in_flight_until_its_end() -> None:
+    with LocalEndpoint(max_in_flight=1, pace_ms=100) as endpoint:
+        client = endpoint.client(config=Config(retries={"total_max_attempts": 1}))
+        for _ in range(2):
+            stream = client.converse_stream(modelId=HAIKU, messages=MESSAGES)["stream"]
+            with pytest.raises(client.exceptions.ServiceUnavailableException):
+                client.converse(modelId=HAIKU, messages=MESSAGES)
+            assert [name for event in stream for name in event][-1] == "metadata"
+            client.converse(modelId=HAIKU, messages=MESSAGES)
 
 
 def test_the_clock_can_be_moved_over_http(endpoint: LocalEndpoint) -> None:

@@ -35,7 +35,7 @@ StreamEvents = AsyncGenerator[StreamEvent, None]
 
 
 class Runtime:
-    """Serves the operations of `bedrock-runtime`, at most `max_in_flight` at once."""
+    """Serves the operations of `bedrock-runtime`."""
 
     def __init__(self, settings: Settings, *, engine: Engine, calls: Calls) -> None:
         self.generations = Generations(engine, threads=settings.max_in_flight)
@@ -146,7 +146,7 @@ class Runtime:
 
 
 class EventStreamResponse(Response):
-    """Sends stream events as frames until they end, fail, or the client goes away."""
+    """Sends stream events as frames until they end, fail, or the client goes away; then calls `on_end`."""
 
     media_type = CONTENT_TYPE
 
@@ -155,8 +155,15 @@ class EventStreamResponse(Response):
         self._first = first
         self._rest = rest
         self._account = account
+        self.on_end: Callable[[], None] = lambda: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        try:
+            await self._send_stream(receive, send)
+        finally:
+            self.on_end()
+
+    async def _send_stream(self, receive: Receive, send: Send) -> None:
         headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         async with aclosing(self._rest):

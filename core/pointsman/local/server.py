@@ -26,7 +26,7 @@ from pointsman.local.control import ControlPlane
 from pointsman.local.faults import Faults
 from pointsman.local.refusals import Refusal, invalid
 from pointsman.local.replies import error_response, json_response, refusal_of
-from pointsman.local.runtime import Runtime
+from pointsman.local.runtime import EventStreamResponse, Runtime
 from pointsman.local.settings import Settings, make_engine
 from pointsman.local.shapes import reader
 from pointsman.local.signatures import SignedRequest, verify
@@ -165,7 +165,7 @@ class Endpoint:
         return Route(path, self._guarded(answering), methods=[method])
 
     def _bounded(self, operation: str, answering: Answering) -> Answering:
-        """Counts the request, and refuses it if too many are in flight."""
+        """Counts the request, and refuses it if too many are in flight; a stream is until its end."""
 
         async def answer(request: Request, body: bytes) -> Response:
             self.account.request(operation)
@@ -173,11 +173,20 @@ class Endpoint:
                 raise Refusal("ServiceUnavailableException", "Too many requests in flight. Try your request again.")
             self._in_flight += 1
             try:
-                return await answering(request, body)
-            finally:
-                self._in_flight -= 1
+                response = await answering(request, body)
+            except BaseException:
+                self._release()
+                raise
+            if isinstance(response, EventStreamResponse):
+                response.on_end = self._release
+            else:
+                self._release()
+            return response
 
         return answer
+
+    def _release(self) -> None:
+        self._in_flight -= 1
 
     def _guarded(self, answering: Answering) -> Callable[[Request], Awaitable[Response]]:
         """Reads the body within its bound, checks the key, and turns errors into replies."""

@@ -257,9 +257,11 @@ class AsyncReplyStream:
         return self._stream.trace
 
     async def close(self) -> None:
-        """Leave the stream. The thread that reads it closes it after the event that it waits for."""
+        """Leave the stream, also from another task than the one that iterates it.
+
+        The thread that reads it closes it after the event that it waits for.
+        """
         self._left = True
-        await self._events.aclose()
         if self._reading is None:
             self._reading = asyncio.get_running_loop().run_in_executor(self._threads, self._stream.close)
         await self._reading
@@ -274,7 +276,7 @@ class AsyncReplyStream:
 
         self._reading = loop.run_in_executor(self._threads, self._read, hand_over)
         try:
-            while (item := await queue.get()) is not None:
+            while (item := await queue.get()) is not None and not self._left:
                 if isinstance(item, Exception):
                     raise item
                 yield item

@@ -19,7 +19,9 @@ from botocore.config import Config
 
 _USAGE = {"inputTokens": 20, "outputTokens": 60, "totalTokens": 80, "cacheReadInputTokens": 0}
 _REPLY = {
-    "output": {"message": {"role": "assistant", "content": [{"text": "The signalman tells him, by block bells. " * 6}]}},
+    "output": {
+        "message": {"role": "assistant", "content": [{"text": "The signalman tells him, by block bells. " * 6}]}
+    },
     "stopReason": "end_turn",
     "usage": _USAGE,
     "metrics": {"latencyMs": 1},
@@ -63,7 +65,9 @@ async def _serve(sender: Any, delay: float) -> None:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = next(
-                    int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+                    int(line.split(b":")[1])
+                    for line in head.split(b"\r\n")
+                    if line.lower().startswith(b"content-length:")
                 )
                 if b"expect: 100-continue" in head.lower():
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

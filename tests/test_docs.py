@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import pytest
 import typer
-
 from pointsman.local import LocalEndpoint
 
 ROOT = Path(__file__).parent.parent

@@ -113,16 +113,15 @@ def test_invoke_model_forwards_a_model() -> None:
     [
         {"inferenceConfig": {"temperature": 1.5}},
         {"inferenceConfig": {"topP": -0.1}},
-        {"messages": [{"role": "robot", "content": [{"text": "Hi"}]}]},
         {"system": [{"text": "Be brief."}, {"cachePoint": {"type": "default", "ttl": "2h"}}]},
         {"modelId": ""},
     ],
-    ids=["temperature", "topP", "role", "ttl", "no model"],
+    ids=["temperature", "topP", "ttl", "no model"],
 )
 def test_values_that_botocore_lets_through_are_refused(
     request_: dict[str, Any], client: Client, endpoint: LocalEndpoint
 ) -> None:
-    """Ranges, roles and TTLs are checked before anything is sent."""
+    """Ranges and TTLs are checked before anything is sent."""
     with pytest.raises(InvalidRequestError):
         client.converse(**{"modelId": HAIKU, "messages": HELLO, **request_})
     assert endpoint.account()["requests"] == 0

@@ -92,7 +92,7 @@ def _aws_session(endpoint_url: str | None, region: str | None) -> Session:
         return aws_session(region=region, endpoint_url=endpoint_url)
     except InvalidRequestError as exc:
         hint = f"A local endpoint with a key needs {KEY_VARIABLE}." if endpoint_url else "Or try --local, without AWS."
-        raise InvalidRequestError(f"{exc} {hint}") from exc
+        raise InvalidRequestError(f"{str(exc).rstrip('.')}. {hint}") from exc
 
 
 def _local_status(url: str, key: str | None) -> LocalStatus | None:

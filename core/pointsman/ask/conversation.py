@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from pointsman.ask.documents import Document
+from pointsman.catalog import Catalog
 from pointsman.client import Client
-from pointsman.errors import InvalidRequestError
+from pointsman.errors import InvalidRequestError, PointsmanWarning
 from pointsman.prompt_routers import split_router_arn
 from pointsman.routing import RouterRegistry
 from pointsman.trace import Trace
@@ -119,9 +121,15 @@ def choose_model_id(routers: RouterRegistry, *, router: str | None, model: str |
         raise InvalidRequestError("the model's id is empty.")
     if split_router_arn(model) is not None or routers.router(model, region=region) is not None:
         raise InvalidRequestError(f"{model!r} is a prompt router, not a model. Give it with --router.")
-    if local and not routers.catalog.resolve(model, region=region).known:
+    if local and not _is_known(routers.catalog, model):
         raise InvalidRequestError(f"unknown model {model!r}: the local endpoint serves those of the catalogue.")
     return model
+
+
+def _is_known(catalog: Catalog, model: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PointsmanWarning)  # What it warns of is an error here.
+        return catalog.resolve(model).known
 
 
 def _known_router(routers: RouterRegistry, name_or_arn: str, region: str, local: bool) -> str:

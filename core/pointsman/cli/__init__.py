@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (by default the process's own); its exit code."""
     try:
         with _one_line_warnings(), _ending_on_sigterm():
-            return _run(sys.argv[1:] if arguments is None else arguments)
+            code = _run(sys.argv[1:] if arguments is None else arguments)
+            sys.stdout.flush()
+            return code
     except PointsmanError as exc:
         return _complain(str(exc), 1 if isinstance(exc, CallFailedError) else 2)
     except KeyboardInterrupt:

@@ -227,7 +227,8 @@ class _Story:
         outline = self._scaled(outline, model)
         placement = Placement() if self._without_points else place(outline, model, ledger, now)
         if placement.points != outline.points or (outline.misplaced and model.known):
-            self._laid = prompt.with_cache_points(placement.points)
+            replacing = None if outline.misplaced else outline.points
+            self._laid = prompt.with_cache_points(placement.points, replacing=replacing)
         self.placement, self.placed_on = placement, outline
         self.expected_read = ledger.readable(outline, model, placement.points, now)
 

@@ -48,6 +48,8 @@ _RUN_MARKS = {
     for section, role in (("tools", None), ("system", None), *(("messages", role) for role in _ROLES))
 }
 _COUNTABLE_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})
+# Tells a text from another block whose JSON reads the same.
+_TEXT_SEED = 1
 _WORDS_OF_A_QUESTION = 4
 _PROCESS_KEY = os.urandom(32)
 
@@ -197,7 +199,7 @@ class Prompt:
         return (self.request.get("outputConfig") or {}).get("textFormat")
 
     def check(self) -> None:
-        """Refuse values that botocore lets through and Bedrock would not: ranges, roles, cache points.
+        """Refuse sampling parameters that botocore lets through and Bedrock would not.
 
         Raises:
             InvalidRequestError: names the value and what to do. Wrong types are left to botocore.
@@ -207,12 +209,6 @@ class Prompt:
             value = config.get(name) if isinstance(config, Mapping) else None
             if isinstance(value, int | float) and not 0 <= value <= 1:
                 raise InvalidRequestError(f"inferenceConfig.{name} is {value!r}; it must be from 0 to 1.")
-        try:
-            roles = {message["role"] for message in self.messages}
-        except (TypeError, KeyError):
-            return
-        if wrong := roles.difference(_ROLES):
-            raise InvalidRequestError(f"a message has the role {wrong.pop()!r}; use one of {', '.join(_ROLES)}.")
 
     def turn_index(self) -> int:
         """Index of the user message that began the current turn: the last one that isn't tool results; else -1."""
@@ -238,7 +234,7 @@ class Prompt:
         """The prompt's blocks with their digests, keyed with `key` (by default one of this process).
 
         Raises:
-            InvalidRequestError: a cache point has a TTL that there isn't.
+            InvalidRequestError: a message has a role, or a cache point a TTL, that there isn't.
             LookupError, TypeError, AttributeError: the request is not of Converse's shape, or holds what JSON can't.
         """
         key = key or _PROCESS_KEY
@@ -248,21 +244,16 @@ class Prompt:
         turn_end, in_tool_loop = 0, False
         for message in self.messages:
             role = message["role"]
+            if role not in _ROLES:
+                raise InvalidRequestError(f"a message has the role {role!r}; use one of {', '.join(_ROLES)}.")
             in_tool_loop = walk.over("messages", role, message["content"])
             if role == "user" and not in_tool_loop:
                 turn_end = len(walk.hashes)
         kinds = frozenset(walk.kinds) | walk.nested
-        rows = walk.chained(self._root(), self._messages_root(kinds), key)
-        tokens = walk.tokens(counter)
-        # Block(...) would cost twice as much, for every block of every request.
-        new = tuple.__new__
-        blocks = [
-            new(Block, (section, role, kind, digest, count))
-            for (section, role, digest), kind, count in zip(rows, walk.kinds, tokens, strict=True)
-        ]
+        blocks = walk.chained(self._root(), self._messages_root(kinds), walk.tokens(counter), key)
         turn = blake2b(b"".join(walk.hashes[:turn_end]), key=key[:64], digest_size=16).digest()
         return Outline(
-            blocks=tuple(blocks),
+            blocks=blocks,
             points=tuple(walk.points),
             kinds=kinds,
             misplaced=walk.misplaced,
@@ -270,9 +261,15 @@ class Prompt:
             in_tool_loop=in_tool_loop,
         )
 
-    def with_cache_points(self, points: Iterable[CachePoint]) -> dict[str, Any]:
-        """The request with exactly these cache points; lists and messages that don't change are shared."""
-        laid = _Layer({point.after: point.ttl for point in points})
+    def with_cache_points(
+        self, points: Iterable[CachePoint], *, replacing: Sequence[CachePoint] | None = None
+    ) -> dict[str, Any]:
+        """The request with exactly these cache points; lists and messages that don't change are shared.
+
+        `replacing` are the points that stand in it now, each behind its block, where that is known: messages that
+        hold none of either are then passed over unread.
+        """
+        laid = _Layer({point.after: point.ttl for point in points}, replacing)
         request = dict(self.request)
         if self.tools:
             tools = laid.over(self.tools)
@@ -281,7 +278,7 @@ class Prompt:
         if self.system:
             request["system"] = laid.over(self.system)
         if self.messages:
-            request["messages"] = [laid.over_message(message) for message in self.messages]
+            request["messages"] = laid.over_messages(self.messages)
         return request
 
     def without_cache_points(self) -> dict[str, Any]:
@@ -336,8 +333,14 @@ class _Walk:
             if name == "cachePoint":
                 self._add_point(block[name])
                 continue
-            data = orjson.dumps(block, default=_plain)
             kind = _KINDS.get(name, "other")
+            if kind == "text" and len(block) == 1:
+                data = block[name].encode()
+                hashes.append(xxh3_128_digest(data, _TEXT_SEED))
+                kinds.append(kind)
+                sizes.append(len(data))
+                continue
+            data = orjson.dumps(block, default=_plain)
             size = len(data)
             if kind in _UNEVEN:
                 kind, size = self._uneven(kind, block[name], size)
@@ -350,10 +353,10 @@ class _Walk:
     def _uneven(self, kind: str, content: Mapping[str, Any], size: int) -> tuple[str, int]:
         """Kind and size of a block whose bytes don't tell its tokens, or not always."""
         if kind == "tool_result":
-            inner = {name for one in content["content"] for name in one}
-            if inner.isdisjoint(_UNCOUNTABLE_INSIDE):
+            media = [name for one in content["content"] for name in one if name in _UNCOUNTABLE_INSIDE]
+            if not media:
                 return kind, size
-            self.nested.update(_KINDS[name] for name in inner & _UNCOUNTABLE_INSIDE)
+            self.nested.update(media)
         elif kind == "document":
             source = content.get("source") or {}
             text = source.get("bytes") or source.get("text")
@@ -385,56 +388,65 @@ class _Walk:
             tokens[index] = None
         return tokens
 
-    def chained(self, root: bytes, messages_root: bytes, key: bytes) -> list[tuple[str, str | None, bytes]]:
-        """Section, role and digest of each block; a digest covers everything up to its block."""
+    def chained(
+        self, root: bytes, messages_root: bytes, tokens: Sequence[int | None], key: bytes
+    ) -> tuple[Block, ...]:
+        """The blocks, each with the digest of everything up to it."""
         chain = blake2b(root, key=key[:64], digest_size=16)
-        update, copy, hashes = chain.update, chain.copy, self.hashes
-        rows: list[tuple[str, str | None, bytes]] = []
+        # Block(...) would cost twice as much as a tuple made a Block.
+        update, copy, new = chain.update, chain.copy, tuple.__new__
+        blocks: list[Block] = []
         section_before = ""
         for (section, role, start), end in zip(self._runs, [*(run[2] for run in self._runs[1:]), None], strict=True):
             if section == "messages" != section_before:
                 update(messages_root)
             section_before = section
             update(_RUN_MARKS[section, role])
-            for hashed in hashes[start:end]:
+            for kind, hashed, count in zip(
+                self.kinds[start:end], self.hashes[start:end], tokens[start:end], strict=True
+            ):
                 update(hashed)
-                rows.append((section, role, copy().digest()))
-        return rows
+                blocks.append(new(Block, (section, role, kind, copy().digest(), count)))
+        return tuple(blocks)
 
 
 class _Layer:
     """Lays cache points on the lists of a request, block by block in the order of the outline."""
 
-    def __init__(self, ttls: Mapping[int, str]) -> None:
-        self.ttls = ttls
-        self.index = -1
-        self._ahead = sorted(ttls, reverse=True)
+    def __init__(self, ttls: Mapping[int, str], replaced: Sequence[CachePoint] | None) -> None:
+        self._ttls = ttls
+        self._index = -1
+        # Blocks behind which a point stands or will stand, the first last; None where any block might be one.
+        self._ahead = None if replaced is None else sorted({*ttls, *(point.after for point in replaced)}, reverse=True)
 
     def over(self, blocks: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         """The blocks with this layer's points, or the very same list where nothing changes."""
-        marked = False
-        for block in blocks:
-            if "cachePoint" in block:
-                marked = True
-                break
-        if not marked and not (self._ahead and self._ahead[-1] <= self.index + len(blocks)):
-            self.index += len(blocks)
-            return blocks
         laid: list[Mapping[str, Any]] = []
         for block in blocks:
             if "cachePoint" in block:
                 continue
-            self.index += 1
+            self._index += 1
             laid.append(block)
-            if (ttl := self.ttls.get(self.index)) is not None:
-                self._ahead.pop()
+            if (ttl := self._ttls.get(self._index)) is not None:
                 laid.append({"cachePoint": {"type": "default"} if ttl == "5m" else {"type": "default", "ttl": ttl}})
         return blocks if laid == blocks else laid
 
-    def over_message(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The message with this layer's points, or the very same one where nothing changes."""
-        content = self.over(message["content"])
-        return message if content is message["content"] else {**message, "content": content}
+    def over_messages(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The messages with this layer's points, each the very same one where nothing changes."""
+        laid = list(messages)
+        ahead = self._ahead
+        for position, message in enumerate(messages):
+            content = message["content"]
+            if ahead is not None:
+                while ahead and ahead[-1] <= self._index:
+                    ahead.pop()
+                if not ahead or ahead[-1] > self._index + len(content):
+                    self._index += len(content)
+                    continue
+            new = self.over(content)
+            if new is not content:
+                laid[position] = {**message, "content": new}
+        return laid
 
 
 def _plain(value: object) -> object:

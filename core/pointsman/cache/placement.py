@@ -79,7 +79,8 @@ def refusal_reason(outline: Outline, model: Model, ledger: Ledger, index: int) -
 
 def _refused_before(outline: Outline, model: Model, ledger: Ledger, index: int) -> str | None:
     block = outline.blocks[index]
-    if any(refusal.covers(block.section, block.kind) for refusal in ledger.refusals(model)):
+    refusals = ledger.refusals(model)
+    if refusals and any(refusal.covers(block.section, block.kind) for refusal in refusals):
         return f"{model.id} has refused a cache point in such a place before"
     return None
 

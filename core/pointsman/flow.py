@@ -26,6 +26,7 @@ from pointsman.trace import Attempt, Trace
 from pointsman.usage import Usage
 
 _T = TypeVar("_T")
+_NO_POINTS = Placement()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +211,7 @@ class _Story:
     def _plain(self, model: Model | None) -> None:
         self.model = model
         self.changes: tuple[Any, ...] = ()
-        self.placement = Placement()
+        self.placement = _NO_POINTS
         self.placed_on: Outline | None = None
         self.expected_read: Prefix | None = None
         self._laid: Mapping[str, Any] = self.request
@@ -225,12 +226,13 @@ class _Story:
                 outline = prompt.outline(self.context.counter, key=ledger.key)
                 self._laid = prompt.request
         outline = self._scaled(outline, model)
-        placement = Placement() if self._without_points else place(outline, model, ledger, now)
+        placement = _NO_POINTS if self._without_points else place(outline, model, ledger, now)
         if placement.points != outline.points or (outline.misplaced and model.known):
             replacing = None if outline.misplaced else outline.points
             self._laid = prompt.with_cache_points(placement.points, replacing=replacing)
         self.placement, self.placed_on = placement, outline
-        self.expected_read = ledger.readable(outline, model, placement.points, now)
+        if placement.points:
+            self.expected_read = ledger.readable(outline, model, placement.points, now)
 
     def gives_up_points(self, failure: Failure) -> bool:
         """Remember a refused cache point; whether the same model is worth another try without it."""
@@ -261,8 +263,9 @@ class _Story:
         if reply.stop_reason == "guardrail_intervened":
             return  # What a guardrail blocked was never written to the cache.
         if outline.counted:
-            context.counter.learn(model.id, estimated=outline.scaled(1.0).tokens, counted=usage.input_tokens)
-        context.ledger.record(outline, model, self.placement, usage, now)
+            context.counter.learn(model.id, estimated=outline.estimated_tokens, counted=usage.input_tokens)
+        if self.placement.points:
+            context.ledger.record(outline, model, self.placement, usage, now)
 
     def trace(self, status: str, usage: Usage | None = None) -> Trace:
         """The story so far."""

@@ -141,6 +141,11 @@ class Outline:
         return self.tokens_to(len(self.blocks) - 1)
 
     @property
+    def estimated_tokens(self) -> int:
+        """The same before `scale` corrects it."""
+        return self._sums[-1] if self._sums else 0
+
+    @property
     def counted(self) -> bool:
         """Whether the tokens of every block are known."""
         return self._first_unknown >= len(self.blocks)
@@ -388,9 +393,7 @@ class _Walk:
             tokens[index] = None
         return tokens
 
-    def chained(
-        self, root: bytes, messages_root: bytes, tokens: Sequence[int | None], key: bytes
-    ) -> tuple[Block, ...]:
+    def chained(self, root: bytes, messages_root: bytes, tokens: Sequence[int | None], key: bytes) -> tuple[Block, ...]:
         """The blocks, each with the digest of everything up to it."""
         chain = blake2b(root, key=key[:64], digest_size=16)
         # Block(...) would cost twice as much as a tuple made a Block.

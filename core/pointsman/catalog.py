@@ -124,12 +124,9 @@ class Catalog:
         self._facts = facts or {}
         self._resolver = resolver
         self._by_id = {model.id: model for model in self.models}
-        self._by_stem: dict[str, Model] = {}
+        self._by_stem: dict[str, list[Model]] = {}
         for model in self.models:
-            self._by_stem.setdefault(_stem(model.id), model)
-            # Two versions of one stem: without its suffix an id could mean either, so the safer one is taken.
-            if model.cache.max_points < self._by_stem[_stem(model.id)].cache.max_points:
-                self._by_stem[_stem(model.id)] = model
+            self._by_stem.setdefault(_stem(model.id), []).append(model)
         self._overrides: dict[str, Model] = {}
         self._resolved: dict[tuple[str, str | None], Model] = {}
 
@@ -197,9 +194,14 @@ class Catalog:
     def _entry(self, named: str) -> Model | None:
         prefix, _, rest = named.partition(".")
         for candidate in (named, rest if prefix in GEO_PREFIXES else named):
-            found = self._by_id.get(candidate) or self._by_stem.get(_stem(candidate))
-            if found is not None:
+            if (found := self._by_id.get(candidate)) is not None:
                 return found
+            versions = [
+                model for model in self._by_stem.get(_stem(candidate), ()) if _is_version_of(model.id, candidate)
+            ]
+            if versions:
+                # Without its suffix an id can mean several versions: the safer one is taken.
+                return min(versions, key=lambda model: model.cache.max_points)
         return None
 
     def _behind_profile(self, arn: str) -> str | None:
@@ -214,7 +216,7 @@ class Catalog:
         return named_by(target) or None
 
 
-GEO_PREFIXES = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "ca", "global"})
+GEO_PREFIXES = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "ca", "in", "global"})
 
 _MOST_RESOLVED = 4096
 
@@ -237,6 +239,12 @@ def _arn_region(model_id: str) -> str | None:
 
 def _stem(model_id: str) -> str:
     return _VERSION_SUFFIX.sub("", model_id, count=1)
+
+
+def _is_version_of(one: str, other: str) -> bool:
+    """Whether two ids of one stem agree as far as the shorter one goes: `-v1` with `-v1:0`, but not with `-v2`."""
+    shorter, longer = sorted((one, other), key=len)
+    return longer.startswith(shorter) and longer[len(shorter) : len(shorter) + 1] in ("", "-", ":")
 
 
 def _geo_prefixes(region: str | None) -> tuple[str, ...]:

@@ -274,10 +274,10 @@ def test_bytes_and_decimals_stand_in_digests() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [[{"text": object()}], [{"toolResult": {"toolUseId": "1", "content": [{"json": object()}]}}], [{}], "text", None],
+    [[{"text": object()}], [{"toolResult": {"toolUseId": "1", "content": [{"json": object()}]}}], [{}], None],
 )
 def test_what_is_not_of_converses_shape_is_not_guessed_at(content: Any) -> None:
-    """An object that JSON doesn't have, an empty block, a text for a list: an error that the flow expects."""
+    """An object that JSON doesn't have, an empty block, no list: an error that the flow expects."""
     with pytest.raises((LookupError, TypeError, AttributeError, StopIteration)):
         outline({"messages": [{"role": "user", "content": content}]})
 

@@ -6,7 +6,8 @@ Knows the shape of a request and what the cache key of a prefix depends on; know
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
@@ -271,8 +272,8 @@ class Prompt:
     ) -> dict[str, Any]:
         """The request with exactly these cache points; lists and messages that don't change are shared.
 
-        `replacing` are the points that stand in it now, each behind its block, where that is known: messages that
-        hold none of either are then passed over unread.
+        `replacing` are the points that stand in it now, where that is known: if there are none, only the messages
+        that get one are looked into.
         """
         laid = _Layer({point.after: point.ttl for point in points}, replacing)
         request = dict(self.request)
@@ -398,18 +399,19 @@ class _Walk:
         chain = blake2b(root, key=key[:64], digest_size=16)
         # Block(...) would cost twice as much as a tuple made a Block.
         update, copy, new = chain.update, chain.copy, tuple.__new__
+        hashes, kinds = self.hashes, self.kinds
         blocks: list[Block] = []
+        ends = [start for _, _, start in self._runs[1:]]
+        ends.append(len(hashes))
         section_before = ""
-        for (section, role, start), end in zip(self._runs, [*(run[2] for run in self._runs[1:]), None], strict=True):
+        for (section, role, start), end in zip(self._runs, ends, strict=True):
             if section == "messages" != section_before:
                 update(messages_root)
             section_before = section
             update(_RUN_MARKS[section, role])
-            for kind, hashed, count in zip(
-                self.kinds[start:end], self.hashes[start:end], tokens[start:end], strict=True
-            ):
-                update(hashed)
-                blocks.append(new(Block, (section, role, kind, copy().digest(), count)))
+            for index in range(start, end):
+                update(hashes[index])
+                blocks.append(new(Block, (section, role, kinds[index], copy().digest(), tokens[index])))
         return tuple(blocks)
 
 
@@ -418,9 +420,8 @@ class _Layer:
 
     def __init__(self, ttls: Mapping[int, str], replaced: Sequence[CachePoint] | None) -> None:
         self._ttls = ttls
+        self._replaced = replaced
         self._index = -1
-        # Blocks behind which a point stands or will stand, the first last; None where any block might be one.
-        self._ahead = None if replaced is None else sorted({*ttls, *(point.after for point in replaced)}, reverse=True)
 
     def over(self, blocks: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         """The blocks with this layer's points, or the very same list where nothing changes."""
@@ -437,19 +438,23 @@ class _Layer:
     def over_messages(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The messages with this layer's points, each the very same one where nothing changes."""
         laid = list(messages)
-        ahead = self._ahead
-        for position, message in enumerate(messages):
-            content = message["content"]
-            if ahead is not None:
-                while ahead and ahead[-1] <= self._index:
-                    ahead.pop()
-                if not ahead or ahead[-1] > self._index + len(content):
-                    self._index += len(content)
-                    continue
-            new = self.over(content)
-            if new is not content:
-                laid[position] = {**message, "content": new}
+        for position in self._affected(messages):
+            message = messages[position]
+            content = self.over(message["content"])
+            if content is not message["content"]:
+                laid[position] = {**message, "content": content}
         return laid
+
+    def _affected(self, messages: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+        """Positions of the messages to look into; `over` must begin at the blocks of each."""
+        if self._replaced != ():
+            yield from range(len(messages))
+            return
+        # Nothing has a point yet, so that a message's blocks are its content, and few of them have to be read.
+        ends = list(accumulate([len(message["content"]) for message in messages], initial=self._index))
+        for position in sorted({bisect_left(ends, after) - 1 for after in self._ttls if after > ends[0]}):
+            self._index = ends[position]
+            yield position
 
 
 def _plain(value: object) -> object:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import runpy
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,7 +18,7 @@ import pointsman
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from fpdf import FPDF
-from pointsman import Catalog, Client, InvalidRequestError, RouterRegistry
+from pointsman import Catalog, Client, InvalidRequestError, RouterRegistry, Usage
 from pointsman.ask import CallFailedError
 from pointsman.ask.connection import Connection, LocalStatus, calls_to, connect
 from pointsman.ask.conversation import Answer, Conversation, check_questions, choose_model_id
@@ -42,6 +44,25 @@ def pdf(tmp_path: Path) -> Path:
     page.cell(text="The office manager approves travel.")
     page.output(str(path))
     return path
+
+
+@contextmanager
+def answering(reply: dict[str, Any]) -> Iterator[str]:
+    """The URL of a server that answers every GET with this JSON."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(reply).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture
@@ -227,34 +248,27 @@ class TestConnection:
             connect(endpoint_url=url)
         assert says in str(caught.value)
 
-    @pytest.fixture
-    def other_server(self) -> Iterator[str]:
-        """A server that is no local endpoint."""
-
-        class Hello(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"hello")
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with HTTPServer(("127.0.0.1", 0), Hello) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield f"http://127.0.0.1:{server.server_port}"
-            server.shutdown()
-
-    def test_another_endpoint_gets_the_credentials_of_aws(
-        self, other_server: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_another_endpoint_gets_the_credentials_of_aws(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A gateway or a VPC endpoint is AWS, at another address."""
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setenv("AWS_REGION", "eu-central-1")
-        connection = connect(endpoint_url=other_server)
+        with answering({"message": "hello"}) as url:
+            connection = connect(endpoint_url=url)
         assert connection.local is None
-        assert (connection.url, connection.region) == (other_server, "eu-central-1")
+        assert (connection.url, connection.region) == (url, "eu-central-1")
+
+    def test_an_expired_login_is_found_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A profile of IAM Identity Center without its token would fail at the first question only."""
+        config = tmp_path / "config"
+        config.write_text(
+            "[default]\nsso_session = us\nsso_account_id = 111122223333\nsso_role_name = reader\n"
+            "[sso-session us]\nsso_region = us-east-1\nsso_start_url = https://example.com\n"
+        )
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+        with pytest.raises(InvalidRequestError, match="Token for us does not exist"):
+            connect(region="us-east-1")
 
     def test_what_aws_needs_is_looked_up_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Region, credentials, profile: each is missed by name."""
@@ -304,9 +318,9 @@ class TestConversation:
         assert first.first_token_s is not None
         assert 0 < first.first_token_s <= first.duration_s
         assert first.stop_reason == "end_turn"
-        written = first.trace.usage.cache_write_tokens  # type: ignore[union-attr]
+        written = usage_of(first).cache_write_tokens
         assert written >= 1024
-        assert second.trace.usage.cache_read_tokens >= written  # type: ignore[union-attr]
+        assert usage_of(second).cache_read_tokens >= written
 
     def test_an_answer_without_text_is_left_out_of_the_history(self) -> None:
         """Bedrock would refuse its blank message; the documents go with the next question."""
@@ -341,6 +355,12 @@ def answers(connection: Connection, tmp_path: Path) -> list[Answer]:
     return [conversation.ask("What is Trainium made for?"), conversation.ask("What is Inferentia made for?")]
 
 
+def usage_of(answer: Answer) -> Usage:
+    """The usage that came back with an answer."""
+    assert answer.trace.usage is not None
+    return answer.trace.usage
+
+
 def reported(answers: list[Answer], *, width: int = 100, terminal: bool = False) -> str:
     """What a report writes of them."""
     console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, highlight=False)
@@ -359,13 +379,13 @@ class TestReport:
     def test_it_tells_model_reason_tokens_latency_and_cost(self, answers: list[Answer]) -> None:
         """Per question, from the trace."""
         told = reported(answers)
-        usage = answers[0].trace.usage
-        assert usage is not None
+        usage, cost = usage_of(answers[0]), answers[0].trace.cost
+        assert cost is not None
         assert f"model        Claude Haiku 5.5 ({HAIKU})" in told
         assert "why          named by the caller" in told
         assert f"{usage.cache_write_tokens:,} written to the cache, 0 read from it" in told
         assert "% of the first question's" in told
-        assert f"cost         ${answers[0].trace.cost.total:.6f}; $" in told  # type: ignore[union-attr]
+        assert f"cost         ${cost.total:.6f}; $" in told
         assert "of the prompt tokens were read from the cache; the bill is" in told
 
     def test_the_table_fits_80_columns(self, answers: list[Answer]) -> None:
@@ -374,7 +394,7 @@ class TestReport:
         table = lines[next(n for n, line in enumerate(lines) if line.startswith("  model")) :]
         assert max(map(len, table[:4])) <= 80
         assert not any("…" in line for line in table)
-        total = sum(answer.trace.usage.output_tokens for answer in answers)  # type: ignore[union-attr]
+        total = sum(usage_of(answer).output_tokens for answer in answers)
         assert table[3].split()[0] == "total"
         assert str(total) in table[3].split()
 
@@ -449,20 +469,23 @@ class TestReading:
                 polled.set()
                 return 512, 1024
 
-        console = Console(file=io.StringIO(), force_terminal=True, width=100)
+        file = io.StringIO()
+        console = Console(file=file, force_terminal=True, width=100)
         with reading(console, HalfRead()) as stop:
             assert polled.wait(5)
             threading.Event().wait(0.6)
             stop()
-            shown = console.file.getvalue()  # type: ignore[attr-defined]
+            shown = file.getvalue()
             console.print("the answer")
         assert "512 of 1,024 tokens" in shown
-        assert console.file.getvalue().endswith("the answer\n")  # type: ignore[attr-defined]
+        assert file.getvalue().endswith("the answer\n")
 
     def test_the_progress_is_that_of_the_youngest_prompt(self, endpoint: LocalEndpoint) -> None:
         """Nothing runs, nothing is told; an endpoint that has gone is no error."""
-        status = LocalStatus(endpoint.url)
+        assert LocalStatus(endpoint.url).progress() is None
+        running = [{"id": n, "processed": n * 10, "total": 100} for n in (2, 7, 4)]
+        with answering({"engine": "llama", "running": running}) as url:
+            status = LocalStatus(url)
+            assert status.engine == "llama"
+            assert status.progress() == (70, 100)
         assert status.progress() is None
-        with LocalEndpoint(engine="extract") as other:
-            gone = LocalStatus(other.url)
-        assert gone.progress() is None

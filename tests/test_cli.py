@@ -351,12 +351,12 @@ class TestProcess:
             _, err = process.communicate(timeout=20)
             assert (process.returncode, err) == (130, "")
 
-    def test_a_reader_that_has_enough_is_no_error(self) -> None:
+    @pytest.mark.parametrize("arguments", [["--version"], ["demo", "--engine", "extract"]])
+    def test_a_reader_that_has_enough_is_no_error(self, arguments: list[str]) -> None:
         """As in `pointsman demo | head -1`."""
-        process = command("demo", "--engine", "extract")
+        process = command(*arguments, env={"PYTHONUNBUFFERED": ""})
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(20) != 0

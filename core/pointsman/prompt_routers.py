@@ -7,7 +7,6 @@ memory, or in a TOML file that a person can edit. Knows nothing of how a request
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 import re
@@ -82,6 +81,7 @@ class PromptRouters:
         self._now = now
         self._file = Path(path) if path is not None else None
         self._read_at: float | None = None
+        self._broken: InvalidRouterError | None = None
         self._custom: dict[str, RouterRecord] = {}
         self._tokens: dict[str, RouterRecord] = {}
         self._defaults_in: dict[str, tuple[RouterRecord, ...]] = {}
@@ -117,6 +117,8 @@ class PromptRouters:
         )
         if not record.models:
             raise InvalidRouterError("models is empty. Name at least one model.")
+        if clientRequestToken is not None:
+            _matching("clientRequestToken", clientRequestToken, _TOKEN, 256)
         with self._lock:
             self._refresh()
             if clientRequestToken is not None and (earlier := self._tokens.get(clientRequestToken)) is not None:
@@ -175,7 +177,7 @@ class PromptRouters:
 
         Raises:
             RouterNotFoundError: there is none.
-            InvalidRouterError: it is a default router, which can't be deleted.
+            InvalidRouterError: it is a default router, which can't be deleted, or the file is broken.
         """
         with self._lock:
             record = self.find(promptRouterArn)
@@ -183,11 +185,10 @@ class PromptRouters:
                 raise RouterNotFoundError(f"no prompt router {promptRouterArn!r}: nothing was deleted.")
             if record.type == "default":
                 raise InvalidRouterError(f"{promptRouterArn!r} is a default prompt router, which can't be deleted.")
+            if self._file is not None and self._file.exists():
+                self._edit(lambda text: _without_router(text, record.name))
             del self._custom[record.id]
             self._tokens = {token: kept for token, kept in self._tokens.items() if kept.id != record.id}
-            if self._file is not None:
-                _cut_from_file(self._file, record.name)
-                self._read_at = self._file.stat().st_mtime
         return {}
 
     def records(self, *, region: str | None = None) -> tuple[RouterRecord, ...]:
@@ -256,10 +257,21 @@ class PromptRouters:
 
     def _add(self, record: RouterRecord) -> None:
         if self._file is not None:
-            earlier = self._file.read_text("utf-8").rstrip() + "\n\n" if self._file.exists() else ""
-            self._file.write_text(earlier + _to_toml(record), "utf-8")
-            self._read_at = self._file.stat().st_mtime
+            self._edit(lambda text: f"{text.rstrip()}\n\n{_to_toml(record)}" if text.strip() else _to_toml(record))
         self._custom[record.id] = record
+
+    def _edit(self, change: Callable[[str], str]) -> None:
+        """Change the file's text; nothing is written over a person's half-made edit, nor what could not be read."""
+        assert self._file is not None
+        if self._broken is not None:
+            raise InvalidRouterError(f"{self._broken} Mend it first: nothing was written.")
+        text = change(self._file.read_text("utf-8") if self._file.exists() else "")
+        try:
+            tomllib.loads(text)
+        except tomllib.TOMLDecodeError as exc:
+            raise InvalidRouterError(f"{self._file} must hold its routers as [[router]] tables: {exc}.") from exc
+        self._file.write_text(text, "utf-8")
+        self._read_at = self._file.stat().st_mtime
 
     def _refresh(self) -> None:
         """Read the file again if somebody changed it; a broken edit leaves the routers as they were."""
@@ -267,8 +279,10 @@ class PromptRouters:
             return
         try:
             self._load(self._file)
+            self._broken = None
         except InvalidRouterError as exc:
             self._read_at = self._file.stat().st_mtime
+            self._broken = exc
             warnings.warn(f"{exc} The routers stay as they were.", PointsmanWarning, stacklevel=3)
 
     def _load(self, path: Path) -> None:
@@ -280,6 +294,9 @@ class PromptRouters:
             raise InvalidRouterError(f"{path} is not a TOML file: {exc}.") from exc
         except (KeyError, TypeError, AttributeError, InvalidRouterError) as exc:
             raise InvalidRouterError(f"{path} holds a [[router]] that can't be used: {exc}.") from exc
+        names = [*(router.name for router in self.catalog.default_routers), *(record.name for record in records)]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InvalidRouterError(f"{path} holds a router named {twice[0]!r}, which there is already.")
         self._custom = {record.id: record for record in records}
         self._read_at = changed
 
@@ -295,6 +312,10 @@ def as_arn(model_id: str, region: str, account: str) -> str:
 
 _NAME = re.compile(r"([0-9a-zA-Z][ _-]?)+")
 _DESCRIPTION = re.compile(r"([0-9a-zA-Z:.][ _-]?)+")
+_TOKEN = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,254}[a-zA-Z0-9])?")
+_TAG = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")
+_ROUTER_TABLE = re.compile(r"\s*\[\[\s*router\s*\]\]\s*(#.*)?")
+_TABLE = re.compile(r"\s*\[\[?\s*[\w.-]+\s*\]?\]\s*(#.*)?")
 _ROUTER_ARN = re.compile(r"arn:[\w-]+:bedrock:([\w-]*):(\d*):((?:default-)?prompt-router/.+)")
 _MODEL_ARN = re.compile(
     r"arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:((:foundation-model/[a-z0-9-]{1,63}[.][\w.:-]{1,126})"
@@ -313,10 +334,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _matching(field: str, value: Any, pattern: re.Pattern[str], longest: int) -> str:
-    if not _is_text(value) or not 1 <= len(value) <= longest or not pattern.fullmatch(value):
+def _matching(field: str, value: Any, pattern: re.Pattern[str], longest: int, *, shortest: int = 1) -> str:
+    if not _is_text(value) or not shortest <= len(value) <= longest or not pattern.fullmatch(value):
         raise InvalidRouterError(
-            f"{field} is {value!r}; it must have 1 to {longest} characters and match {pattern.pattern}."
+            f"{field} is {value!r}; it must have {shortest} to {longest} characters and match {pattern.pattern}."
         )
     return str(value)
 
@@ -351,7 +372,13 @@ def _tags(tags: Any) -> tuple[tuple[str, str], ...]:
     if len(tags) > 200:
         raise TooManyTagsError(f"{len(tags)} tags were given; a prompt router bears at most 200.")
     try:
-        return tuple((str(tag["key"]), str(tag["value"])) for tag in tags)
+        return tuple(
+            (
+                _matching("a tag's key", tag["key"], _TAG, 128),
+                _matching("a tag's value", tag["value"], _TAG, 256, shortest=0),
+            )
+            for tag in tags
+        )
     except (KeyError, TypeError) as exc:
         raise InvalidRouterError(f"tags must be a list of {{'key': ..., 'value': ...}}, not {tags!r}.") from exc
 
@@ -360,9 +387,12 @@ def _offset(token: str | None) -> int:
     if token is None:
         return 0
     try:
-        return int(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, binascii.Error) as exc:
-        raise InvalidRouterError(f"nextToken {token!r} is none of ours. Begin the listing again without it.") from exc
+        offset = int(base64.urlsafe_b64decode(token.encode()))
+    except ValueError:
+        offset = -1
+    if offset < 0:
+        raise InvalidRouterError(f"nextToken {token!r} is none of ours. Begin the listing again without it.")
+    return offset
 
 
 def _to_toml(record: RouterRecord) -> str:
@@ -395,12 +425,17 @@ def _from_toml(table: Mapping[str, Any], changed: float) -> RouterRecord:
     )
 
 
-def _cut_from_file(path: Path, name: str) -> None:
-    """Take one router's table out of the file, and leave every other line, comments too, as it was."""
-    lines = path.read_text("utf-8").splitlines(keepends=True)
-    starts = [index for index, line in enumerate(lines) if line.lstrip().startswith("[")]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        table = tomllib.loads("".join(lines[start:end])).get("router", [{}])[0]
-        if table.get("name") == name:
-            path.write_text("".join(lines[:start] + lines[end:]), "utf-8")
-            return
+def _without_router(text: str, name: str) -> str:
+    """The file's text without one router's table; every other line, comments too, stays as it was."""
+    lines = text.splitlines(keepends=True)
+    tables = [index for index, line in enumerate(lines) if _TABLE.fullmatch(line.rstrip())]
+    routers = [index for index in tables if _ROUTER_TABLE.fullmatch(lines[index].rstrip())]
+    names = [table.get("name") for table in tomllib.loads(text).get("router", ())]
+    if len(names) != len(routers):
+        raise InvalidRouterError(f"the file must hold its routers as [[router]] tables: {name!r} was not deleted.")
+    start = routers[names.index(name)]
+    end = next((index for index in tables if index > start), len(lines))
+    # What stands right above the next table, or at the end of the file, is not this router's.
+    while lines[end - 1].lstrip().startswith("#") or not lines[end - 1].strip():
+        end -= 1
+    return "".join(lines[:start] + lines[end:])

@@ -152,7 +152,8 @@ def choose(
     ) or max(candidates, key=lambda candidate: candidate.expected_quality)
 
     def gain(candidate: Candidate) -> float:
-        gap = candidate.expected_quality - anchor.expected_quality
+        # Rounded, so that 0.8 against 0.7 is a gap of 0.1 and not of a little more.
+        gap = round(candidate.expected_quality - anchor.expected_quality, 9)
         return 0.0 if abs(gap) < resolution else gap
 
     priced = [candidate for candidate in candidates if candidate.expected_cost is not None]
@@ -173,7 +174,7 @@ def choose(
     chosen = _cheapest(within, anchor)
     if chosen is not anchor:
         loss = abs(min(gain(chosen), 0.0))
-        return chosen, f"cheaper, and expected to lose {loss:.2f} at most {d:.2f} against {anchor.model.id}"
+        return chosen, f"cheaper, and expected to lose {loss:.2f} against {anchor.model.id}, of the {d:.2f} allowed"
     if len(within) == 1:
         return anchor, f"fallback model: no other is expected to come within {d:.2f} of it"
     return anchor, "fallback model: the cheapest for this request"

@@ -90,9 +90,8 @@ class Ledger:
         cached = usage.cache_read_tokens + usage.cache_write_tokens
         with self._lock:
             entries = self._warm.setdefault(_owner(model), OrderedDict())
-            if expected is not None:
-                self._confirm(entries, outline, expected, usage, now)
-            for point in _written(outline, points, usage):
+            came = expected is not None and self._confirm(entries, outline, expected, usage, now)
+            for point in _written(outline, points, usage, behind=expected.after if expected and came else None):
                 counted = cached if point is points[-1] else None
                 self._book(entries, outline.blocks[point.after].digest, point.ttl, now, counted)
 
@@ -123,18 +122,25 @@ class Ledger:
         expected: Prefix,
         usage: Usage,
         now: float,
-    ) -> None:
-        """Refresh what was expected to be read; if less was read, whatever is longer than that is gone."""
+    ) -> bool:
+        """Whether just what was expected was read: then refresh it. If less was, whatever is longer is gone."""
         read = usage.cache_read_tokens
+        entry = entries.get(expected.digest)
         if read and (not outline.counted or expected.tokens <= read * _TOLERANCE):
-            entry = entries.get(expected.digest)
+            if outline.counted and read > expected.tokens * _TOLERANCE:
+                return False  # Somebody else has written a longer one.
             if entry is not None:
                 self._book(entries, expected.digest, entry.ttl, now, read)
-            return
+            return True
         for index in range(expected.after, -1, -1):
             if read and outline.tokens_to(index) <= read * _TOLERANCE:
-                return
-            entries.pop(outline.blocks[index].digest, None)
+                break
+            digest = outline.blocks[index].digest
+            entry = entries.get(digest)
+            # What was sent later could not be read yet: it is no sign of an eviction.
+            if entry is not None and entry.expires - SECONDS[entry.ttl] < now:
+                del entries[digest]
+        return False
 
     def _book(
         self, entries: OrderedDict[bytes, _Entry], digest: bytes, ttl: str, now: float, counted: int | None
@@ -157,15 +163,25 @@ def effective(outline: Outline, model: Model, index: int) -> bool:
     return rules.maximum_tokens is None or outline.tokens_to(index) <= rules.maximum_tokens
 
 
-def _written(outline: Outline, points: Sequence[CachePoint], usage: Usage) -> Sequence[CachePoint]:
-    """Those points whose prefix is in the cache after the reply, judged by its tokens."""
+def _written(
+    outline: Outline, points: Sequence[CachePoint], usage: Usage, *, behind: int | None
+) -> Sequence[CachePoint]:
+    """Those points whose prefix the reply has written, judged by its tokens; `behind` is the end of what it read.
+
+    Where that isn't known, the last point that lies within the read is taken for it, and counts as written.
+    """
     cached = usage.cache_read_tokens + usage.cache_write_tokens
     if not cached:
         return ()
+    if behind is not None:
+        points = [point for point in points if point.after > behind]
     if not outline.counted:
         return points
     correction = usage.input_tokens / max(outline.tokens, 1)
-    return [point for point in points if outline.tokens_to(point.after) * correction <= cached * _TOLERANCE]
+    ends = [outline.tokens_to(point.after) * correction for point in points]
+    until = sum(end <= cached * _TOLERANCE for end in ends)
+    read = 0 if behind is not None else sum(end <= usage.cache_read_tokens * _TOLERANCE for end in ends)
+    return points[max(read - 1, 0) : until]
 
 
 def _owner(model: Model) -> tuple[str, str | None]:

@@ -60,14 +60,22 @@ def difficulty(question: str) -> float:
     """How hard a question looks, 0 to 1. Reads at most its first and last 2,000 characters."""
     text = question if len(question) <= 2 * _CAP else f"{question[:_CAP]} {question[-_CAP:]}"
     words = _WORDS.findall(text.lower())
-    if not words and text.strip():
-        return _UNFAMILIAR
-    if len(words) >= _ENOUGH_TO_TELL and not _COMMON_WORDS.intersection(words):
+    if _is_unfamiliar(text, words):
         return _UNFAMILIAR
     total = _BIAS + _PER_DOUBLING * min(math.log2(1 + len(words) / 12), _MOST_DOUBLINGS)
     for weight, most, cue in _CUES:
         total += weight * min(len(cue.findall(text)), most)
     return 1 / (1 + math.exp(-total))
+
+
+def _is_unfamiliar(text: str, words: Sequence[str]) -> bool:
+    """No words, another script (which may not part its words), or none of the words that English can't do without."""
+    letters = "".join(words)
+    if not letters:
+        return bool(text.strip())
+    if sum(not letter.isascii() for letter in letters) > len(letters) / 2:
+        return True
+    return len(words) >= _ENOUGH_TO_TELL and not _COMMON_WORDS.intersection(words)
 
 
 def _weakness(models: Sequence[Model]) -> list[float]:

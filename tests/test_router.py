@@ -1,0 +1,305 @@
+"""The choice of a model: the design's rules as a table, and the expected bills that they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pointsman import (
+    Block,
+    CachePoint,
+    Catalog,
+    Ledger,
+    Model,
+    Outline,
+    Placement,
+    Prompt,
+    Router,
+    RoutingCriteria,
+    Usage,
+)
+from pointsman.errors import InvalidRouterError
+from pointsman.pricing import cost_of
+from pointsman.routing import Candidate, Decision, RouterRegistry, choose
+from pointsman.routing.router import expected_cost, expected_usage, ranked
+from pointsman.tokens import EstimatedTokens
+
+CATALOG = Catalog.default()
+T0 = 1_800_000_000.0
+LONG = "Signal nine protects section nine. " * 400
+
+
+def candidate(name: str, quality: float, cost: str | None) -> Candidate:
+    model = Model(id=name, invoke_id=name, name=name)
+    return Candidate(model=model, expected_quality=quality, expected_cost=None if cost is None else Decimal(cost))
+
+
+def chosen(
+    *candidates: tuple[str, float, str | None], d: float = 0.1, fallback: str = "F", resolution: float = 0.0
+) -> str:
+    found, _ = choose(
+        [candidate(*one) for one in candidates],
+        fallback_model=fallback,
+        response_quality_difference=d,
+        resolution=resolution,
+    )
+    return found.model.id
+
+
+# --- the rules --------------------------------------------------------------------------------------------------
+
+F = ("F", 0.7, "3")
+
+RULES = [
+    ("alone, the fallback model", [F], 0.1, "F"),
+    ("nothing cheaper comes within d", [F, ("a", 0.59, "1")], 0.1, "F"),
+    ("the cheaper one that loses at most d", [F, ("a", 0.65, "1")], 0.1, "a"),
+    ("the cheapest of several within d", [F, ("a", 0.65, "2"), ("b", 0.62, "1")], 0.1, "b"),
+    ("within d, but dearer", [F, ("a", 0.65, "4")], 0.1, "F"),
+    ("better by more than d wins, though dearer", [F, ("a", 0.85, "9")], 0.1, "a"),
+    ("the cheapest of those better by more than d", [F, ("a", 0.95, "9"), ("b", 0.85, "8")], 0.1, "b"),
+    ("better by more than d goes before cheaper within d", [F, ("a", 0.85, "9"), ("b", 0.69, "1")], 0.1, "a"),
+    ("better, but not by more than d, and dearer", [F, ("a", 0.75, "9")], 0.1, "F"),
+    ("better, not by more than d, and cheaper", [F, ("a", 0.75, "1")], 0.1, "a"),
+    ("d = 0: any gain counts", [F, ("a", 0.71, "9")], 0.0, "a"),
+    ("d = 0: no loss is taken", [F, ("a", 0.69, "1")], 0.0, "F"),
+    ("d = 0: as good and cheaper", [F, ("a", 0.7, "1")], 0.0, "a"),
+    ("d = 1: the cheapest of all", [F, ("a", 0.0, "1"), ("b", 1.0, "2")], 1.0, "a"),
+    ("tie in cost: the higher quality", [F, ("a", 0.65, "1"), ("b", 0.66, "1")], 0.1, "b"),
+    ("tie in cost and quality: the fallback model", [("a", 0.7, "3"), F], 0.1, "F"),
+    ("tie in all: the order given", [F, ("a", 0.65, "1"), ("b", 0.65, "1")], 0.1, "a"),
+    ("tie in all: the order given, turned", [F, ("b", 0.65, "1"), ("a", 0.65, "1")], 0.1, "b"),
+    ("without a price only as the fallback model", [F, ("a", 0.7, None)], 0.1, "F"),
+    ("without a price not even where it is better", [F, ("a", 0.99, None)], 0.1, "F"),
+    ("a fallback model without a price stays", [("F", 0.7, None), ("a", 0.7, "1")], 0.1, "F"),
+    ("unless another one is better by more than d", [("F", 0.7, None), ("a", 0.9, "1")], 0.1, "a"),
+    ("no fallback model: the best is the anchor", [("a", 0.9, "5"), ("b", 0.85, "1"), ("c", 0.2, "0.1")], 0.1, "b"),
+    ("no fallback model and nothing priced: the best", [("a", 0.5, None), ("b", 0.9, None)], 0.1, "b"),
+    ("free is cheaper than anything", [F, ("a", 0.65, "0")], 0.1, "a"),
+]
+
+
+@pytest.mark.parametrize(("candidates", "d", "expected"), [row[1:] for row in RULES], ids=[row[0] for row in RULES])
+def test_the_rules(candidates: Sequence[tuple[str, float, str | None]], d: float, expected: str) -> None:
+    """First whoever gains more than d over the fallback model, then whoever loses at most d: the cheapest of them."""
+    assert chosen(*candidates, d=d) == expected
+
+
+@pytest.mark.parametrize(
+    ("quality", "resolution", "expected"),
+    [(0.66, 0.05, "a"), (0.65, 0.05, "F"), (0.66, 0.0, "F")],
+    ids=["below the resolution", "at the resolution", "without"],
+)
+def test_a_gap_below_the_resolution_counts_as_none(quality: float, resolution: float, expected: str) -> None:
+    """So that at d = 0 an easy prompt still goes to the small model."""
+    assert chosen(("F", 0.7, "3"), ("a", quality, "1"), d=0.0, resolution=resolution) == expected
+
+
+def test_a_gain_below_the_resolution_is_none_either() -> None:
+    """A dearer model is not chosen for a difference that the predictor can't see."""
+    assert chosen(("F", 0.7, "3"), ("a", 0.74, "9"), d=0.0, resolution=0.05) == "F"
+
+
+_candidates = st.lists(
+    st.tuples(
+        st.sampled_from("abcde"),
+        st.sampled_from([0.0, 0.3, 0.5, 0.55, 0.6, 0.9, 1.0]),
+        st.sampled_from([None, "0", "1", "2", "3"]),
+    ),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda one: one[0],
+)
+
+
+@settings(settings.get_profile("laws"))
+@given(candidates=_candidates, d=st.sampled_from([0.0, 0.05, 0.1, 0.5, 1.0]), turned=st.randoms())
+def test_the_choice_keeps_its_promise(candidates: list[tuple[str, float, str | None]], d: float, turned: Any) -> None:
+    """Never more than d lost; never dearer than the fallback model without a gain; the order decides real ties only."""
+    anchor = ("F", 0.55, "2")
+    found = chosen(anchor, *candidates, d=d)
+    qualities = {name: quality for name, quality, _ in (anchor, *candidates)}
+    costs = {name: cost for name, _, cost in (anchor, *candidates)}
+    assert qualities["F"] - qualities[found] <= d + 1e-9
+    assert found == "F" or costs[found] is not None
+    if found != "F" and Decimal(costs[found] or 0) > 2:
+        assert qualities[found] - qualities["F"] > d + 1e-9
+    shuffled = [anchor, *candidates]
+    turned.shuffle(shuffled)
+    again = chosen(*shuffled, d=d)
+    assert (qualities[again], costs[again]) == (qualities[found], costs[found])
+
+
+def test_the_order_of_fallback_is_that_of_the_criteria() -> None:
+    """Whoever would be chosen, were the ones before not there."""
+    router = Router(
+        models=["a", "b", "c"], fallback_model="F", criteria=RoutingCriteria(response_quality_difference=0.1)
+    )
+    candidates = tuple(
+        candidate(*one) for one in (("a", 0.65, "1"), ("b", 0.9, "9"), ("c", 0.3, "0.1"), ("F", 0.7, "3"))
+    )
+    decision = Decision(router="r", model=candidates[1].model, reason="", candidates=candidates)
+    assert [model.id for model in ranked(router, decision)] == ["b", "a", "F", "c"]
+
+
+# --- routers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("models", [[], (), "amazon.nova-lite-v1:0"])
+def test_a_router_needs_a_list_of_models(models: Any) -> None:
+    """One string is most likely a mistake, and read as letters it would be a strange one."""
+    with pytest.raises(InvalidRouterError):
+        Router(models=models, fallback_model="F", criteria=RoutingCriteria(response_quality_difference=0))
+
+
+def test_the_fallback_model_is_always_a_candidate() -> None:
+    """Listed or not, and once only; in the order given."""
+    criteria = RoutingCriteria(response_quality_difference=0)
+    assert Router(models=["a", "b"], fallback_model="F", criteria=criteria).model_ids == ("a", "b", "F")
+    assert Router(models=["F", "b", "b"], fallback_model="F", criteria=criteria).model_ids == ("F", "b")
+
+
+class _Told:
+    """A predictor that was told the qualities."""
+
+    resolution = 0.0
+
+    def __init__(self, qualities: Mapping[str, float]) -> None:
+        self.qualities = qualities
+
+    def predict(self, prompts: Sequence[Prompt], /, *, models: Sequence[Model]) -> Mapping[str, Any]:
+        return {model.id: [self.qualities[model.id]] * len(prompts) for model in models}
+
+
+def _decide(router: Router, text: str, *, ledger: Ledger | None = None) -> Decision:
+    prompt = Prompt.of_text(text)
+    outline = prompt.outline(EstimatedTokens(), key=b"key")
+    candidates = [(CATALOG.resolve(model), outline) for model in router.model_ids]
+    return router.decide(prompt, candidates, ledger=ledger or Ledger(), now=T0)
+
+
+def test_what_is_warm_sways_the_decision() -> None:
+    """A dearer model that has the prompt in its cache can be the cheaper one for this request."""
+    sonnet, opus = "global.anthropic.claude-sonnet-5-5", "global.anthropic.claude-opus-5-5"
+    router = Router(
+        models=[sonnet],
+        fallback_model=opus,
+        criteria=RoutingCriteria(response_quality_difference=1.0),
+        predictor=_Told({CATALOG.resolve(sonnet).id: 0.5, CATALOG.resolve(opus).id: 0.5}),
+    )
+    cold = _decide(router, LONG * 10)
+    assert cold.model.invoke_id == sonnet
+    ledger = Ledger()
+    outline = Prompt.of_text(LONG * 10).outline(EstimatedTokens(), key=b"key")
+    usage = Usage(input_tokens=outline.tokens, cache_write_tokens=outline.tokens)
+    ledger.record(outline, CATALOG.resolve(opus), Placement(points=(CachePoint(0),)), usage, T0 - 1)
+    warm = _decide(router, LONG * 10, ledger=ledger)
+    assert warm.model.invoke_id == opus
+    assert [one.expected_quality for one in warm.candidates] == [0.5, 0.5]
+
+
+def test_a_decision_tells_all_that_was_weighed() -> None:
+    """Plain JSON: candidates with quality and bill, the reason, the criteria and the predictor."""
+    router = RouterRegistry().router("Nova Prompt Router")
+    assert router is not None
+    told = _decide(router, "Say hello.").to_dict()
+    assert told["router"] == "Nova Prompt Router"
+    assert [one["model"] for one in told["candidates"]] == ["us.amazon.nova-lite-v1:0", "us.amazon.nova-pro-v1:0"]
+    assert all(0 <= one["expected_quality"] <= 1 and Decimal(one["expected_cost"]) > 0 for one in told["candidates"])
+    assert (told["response_quality_difference"], told["predictor"]) == (0.05, "SurfacePredictor")
+    assert told["reason"]
+
+
+@pytest.mark.parametrize(
+    ("router", "question", "model"),
+    [
+        ("anthropic.claude:1", "Describe the purpose of a 'hello world' program in one line.", "haiku"),
+        (
+            "anthropic.claude:1",
+            "Alice has N brothers and she also has M sisters. How many sisters does Alice's brothers have?",
+            "sonnet",
+        ),
+        ("meta.llama:1", "Describe the purpose of a 'hello world' program in one line.", "8b"),
+        (
+            "meta.llama:1",
+            "Alice has N brothers and she also has M sisters. How many sisters does Alice's brothers have?",
+            "70b",
+        ),
+    ],
+)
+def test_the_announcements_decisions(router: str, question: str, model: str) -> None:
+    """As AWS's announcement shows them, by the default routers' own criteria."""
+    made = RouterRegistry().router(f"arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/{router}")
+    assert made is not None
+    assert model in _decide(made, question).model.id
+
+
+# --- expected bills ---------------------------------------------------------------------------------------------
+
+HAIKU = CATALOG.resolve("global.anthropic.claude-haiku-5-5")
+
+
+def _outline(*tokens: int) -> Outline:
+    return Outline.of_blocks(
+        Block("messages", ("user", "assistant")[index % 2], "text", f"{index}".encode(), count)
+        for index, count in enumerate(tokens)
+    )
+
+
+@pytest.mark.parametrize(
+    ("points", "warm", "usage"),
+    [
+        ([], None, Usage(input_tokens=3_000)),
+        ([CachePoint(1)], None, Usage(input_tokens=3_000, cache_write_tokens=2_000)),
+        ([CachePoint(1, "1h")], None, Usage(input_tokens=3_000, cache_write_tokens=2_000, cache_write_1h_tokens=2_000)),
+        (
+            [CachePoint(0, "1h"), CachePoint(2)],
+            None,
+            Usage(input_tokens=3_000, cache_write_tokens=3_000, cache_write_1h_tokens=1_000),
+        ),
+        ([CachePoint(2)], 0, Usage(input_tokens=3_000, cache_read_tokens=1_000, cache_write_tokens=2_000)),
+        ([CachePoint(0)], 0, Usage(input_tokens=3_000, cache_read_tokens=1_000)),
+        (
+            [CachePoint(1, "1h")],
+            0,
+            Usage(input_tokens=3_000, cache_read_tokens=1_000, cache_write_tokens=1_000, cache_write_1h_tokens=1_000),
+        ),
+    ],
+    ids=["no point", "written", "written for 1h", "both TTLs", "read and written", "all read", "read, 1h written"],
+)
+def test_the_usage_to_expect(points: list[CachePoint], warm: int | None, usage: Usage) -> None:
+    """What is warm is read, what the points add is written, the rest is plain input."""
+    ledger, outline = Ledger(), _outline(1_000, 1_000, 1_000)
+    if warm is not None:
+        ledger.record(
+            outline,
+            HAIKU,
+            Placement(points=(CachePoint(warm),)),
+            Usage(input_tokens=3_000, cache_write_tokens=1_000 * (warm + 1)),
+            T0,
+        )
+    assert expected_usage(outline, HAIKU, Placement(points=tuple(points)), ledger, T0) == usage
+
+
+def test_a_point_below_the_minimum_costs_nothing() -> None:
+    """Bedrock passes over it."""
+    placement = Placement(points=(CachePoint(0),))
+    assert expected_usage(_outline(100, 5), HAIKU, placement, Ledger(), T0) == Usage(input_tokens=105)
+
+
+def test_the_bill_counts_the_reply() -> None:
+    """300 tokens are expected of a reply, or fewer where the request allows fewer."""
+    outline = _outline(10)
+    open_ended = expected_cost(Prompt({}), outline, HAIKU, Ledger(), T0)
+    short = expected_cost(Prompt({"inferenceConfig": {"maxTokens": 20}}), outline, HAIKU, Ledger(), T0)
+    assert open_ended == cost_of(Usage(input_tokens=10, output_tokens=300), HAIKU.price).total
+    assert short == cost_of(Usage(input_tokens=10, output_tokens=20), HAIKU.price).total
+
+
+def test_a_bill_without_a_price_is_unknown() -> None:
+    """None, not zero."""
+    assert expected_cost(Prompt({}), _outline(10), Model(id="x", invoke_id="x", name="x"), Ledger(), T0) is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pointsman import Catalog, Price, Usage
-from pointsman.pricing import cost_of, published_price, without_cache
+from pointsman.pricing import cost_of, cost_without_cache, published_price
 
 CATALOG = Catalog.default()
 HAIKU = "anthropic.claude-haiku-5-5"
@@ -63,9 +63,14 @@ def test_a_model_without_price_costs_an_unknown_sum() -> None:
 
 
 def test_without_a_cache_all_input_is_plain() -> None:
-    """The same tokens, billed as if nothing had been read or written."""
-    usage = Usage(input_tokens=100, cache_read_tokens=60, cache_write_tokens=30, output_tokens=7)
-    assert without_cache(usage) == Usage(input_tokens=100, output_tokens=7)
+    """The same tokens, billed as if nothing had been read or written; by the tier that the whole prompt falls in."""
+    usage = Usage(input_tokens=200_000, cache_read_tokens=150_000, cache_write_tokens=30_000, output_tokens=7)
+    price = CATALOG.resolve(f"global.{HAIKU}").price
+    plain = Usage(input_tokens=200_000, output_tokens=7)
+    assert cost_without_cache(usage, price) == cost_of(plain, price).total
+    assert cost_without_cache(usage, None) is None
+    assert cost_without_cache(usage, Price(input=1, output=None)) is None
+    assert cost_without_cache(usage, Price(input=1, output=1)) is not None, "no price of reads is needed"
 
 
 def test_above_its_threshold_the_whole_prompt_has_the_dearer_price() -> None:

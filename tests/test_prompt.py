@@ -314,7 +314,10 @@ def test_an_outline_of_nothing() -> None:
 
 
 def test_the_turn_stays_the_same_through_a_tool_loop() -> None:
-    """Its name depends on what was asked and on what came before, not on the calls and results since."""
+    """Its name depends on what was asked and on what came before, not on the calls and results since.
+
+    Where there are no tools there is no loop, and nothing is named.
+    """
     asked = {"messages": [{"role": "user", "content": [{"text": "Which trains?"}]}]}
     call = {"role": "assistant", "content": [{"toolUse": {"toolUseId": "1", "name": "a", "input": {}}}]}
     result = {"role": "user", "content": [{"toolResult": {"toolUseId": "1", "content": [{"text": "07:12"}]}}]}
@@ -322,10 +325,12 @@ def test_the_turn_stays_the_same_through_a_tool_loop() -> None:
     again = {"messages": [*looping["messages"], call, result]}
     answered = {"messages": [*looping["messages"], {"role": "assistant", "content": [{"text": "07:12."}]}]}
     next_turn = {"messages": [*answered["messages"], {"role": "user", "content": [{"text": "Thanks."}]}]}
-    turns = [outline(one).turn for one in (asked, looping, again, next_turn)]
-    loops = [outline(one).in_tool_loop for one in (asked, looping, again, next_turn)]
+    tools = {"toolConfig": {"tools": [{"toolSpec": {"name": "a", "inputSchema": {"json": {}}}}]}}
+    turns = [outline({**one, **tools}).turn for one in (asked, looping, again, next_turn)]
+    loops = [outline({**one, **tools}).in_tool_loop for one in (asked, looping, again, next_turn)]
     assert turns[0] == turns[1] == turns[2] != turns[3]
     assert loops == [False, True, True, False]
+    assert outline(asked).turn is None
 
 
 def test_the_question_is_the_turns_last_text() -> None:

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -224,6 +224,7 @@ _ARN = re.compile(r"arn:[\w-]+:bedrock:(?P<region>[\w-]*):\d*:(?P<kind>[\w-]+)/(
 _VERSION_SUFFIX = re.compile(r"(-\d{8})?(-v\d+(:\w+)*)?$")
 
 
+@lru_cache(maxsize=1024)
 def named_by(model_id: str) -> str | None:
     """The model or profile id in an id or ARN; None if the ARN's text doesn't tell."""
     match = _ARN.fullmatch(model_id)

@@ -11,10 +11,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pointsman.adapt import adapt, cannot_be_forced, why_not
-from pointsman.cache import Ledger, Placement, Refusal, place
+from pointsman.cache import Ledger, Refusal, place
+from pointsman.cache.placement import NO_POINTS
 from pointsman.catalog import Catalog, Model
 from pointsman.errors import NoEligibleModelError, PointsmanError
 from pointsman.prompt import Outline, Prefix, Prompt
@@ -26,19 +27,16 @@ from pointsman.trace import Attempt, Trace
 from pointsman.usage import Usage
 
 _T = TypeVar("_T")
-_NO_POINTS = Placement()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """A Converse request to send as it is, and the model that it invokes."""
 
     model: Model
     request: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(NamedTuple):
     """What came back. `usage` is None, and `complete` False, for a stream that ended before its metadata."""
 
     usage: Usage | None
@@ -150,15 +148,24 @@ class _Story:
         if not isinstance(self.asked, str):
             return [Model(id="", invoke_id="", name="", known=False)]
         self.router = context.routers.router(self.asked, region=context.region)
-        self.outline = self._advise("outline", lambda: self.prompt.outline(context.counter, key=context.ledger.key))
         if self.router is None:
-            return [self._named_model(self.asked)]
+            model = self._named_model(self.asked)
+            self.outline = self._advise("outline", lambda: self._outlined(model.cache.minimum_tokens))
+            return [model]
+        self.outline = self._advise("outline", lambda: self._outlined(None))
         fallback = context.catalog.resolve(self.router.fallback_model, region=context.region)
         self.written_for = fallback
         router, outline = self.router, self.outline
         if outline is None:
             return [fallback]
         return self._advise("routing", lambda: self._decide(router, outline, fallback, now)) or [fallback]
+
+    def _outlined(self, minimum_tokens: int | None) -> Outline | None:
+        """The prompt's outline; None where it is plainly too short to be cached, and so there is nothing to place."""
+        counter = self.context.counter
+        if minimum_tokens is not None and self.prompt.is_plainly_below(minimum_tokens, counter):
+            return None
+        return self.prompt.outline(counter, key=self.context.ledger.key)
 
     def _named_model(self, model_id: str) -> Model:
         if split_router_arn(model_id) is not None:
@@ -211,7 +218,7 @@ class _Story:
     def _plain(self, model: Model | None) -> None:
         self.model = model
         self.changes: tuple[Any, ...] = ()
-        self.placement = _NO_POINTS
+        self.placement = NO_POINTS
         self.placed_on: Outline | None = None
         self.expected_read: Prefix | None = None
         self._laid: Mapping[str, Any] = self.request
@@ -226,7 +233,7 @@ class _Story:
                 outline = prompt.outline(self.context.counter, key=ledger.key)
                 self._laid = prompt.request
         outline = self._scaled(outline, model)
-        placement = _NO_POINTS if self._without_points else place(outline, model, ledger, now)
+        placement = NO_POINTS if self._without_points else place(outline, model, ledger, now)
         if placement.points != outline.points or (outline.misplaced and model.known):
             replacing = None if outline.misplaced else outline.points
             self._laid = prompt.with_cache_points(placement.points, replacing=replacing)
@@ -253,7 +260,7 @@ class _Story:
         trace = self.trace("complete" if reply.complete else "closed early", usage)
         if reply.invoked_model_id is not None and self.router is None:
             invoked = self.context.catalog.resolve(reply.invoked_model_id, region=self.context.region)
-            trace = replace(trace, model=invoked, invoked_model_id=reply.invoked_model_id)
+            trace = trace._replace(model=invoked, invoked_model_id=reply.invoked_model_id)
         return trace
 
     def _book(self, reply: Reply, usage: Usage, model: Model, outline: Outline, now: float) -> None:

@@ -63,9 +63,12 @@ def cost_of(usage: Usage, price: Price | None) -> Cost:
     )
 
 
-def without_cache(usage: Usage) -> Usage:
-    """The same tokens as they would have been billed if nothing had been cached."""
-    return Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+def cost_without_cache(usage: Usage, price: Price | None) -> Decimal | None:
+    """What the same tokens would have cost in all, had nothing been cached; None where a price is unknown."""
+    if price is None:
+        return None
+    price = price.at(usage.input_tokens)
+    return _sum(_bill(usage.input_tokens, price.input), _bill(usage.output_tokens, price.output))
 
 
 def _bill(tokens: int, price: Decimal | None) -> Decimal | None:

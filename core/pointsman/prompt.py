@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
 from itertools import accumulate
@@ -80,8 +80,7 @@ class CachePoint(NamedTuple):
     ttl: str = "5m"
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(NamedTuple):
     """The prompt from its start to one cut: the block it ends with, its digest and (estimated) tokens."""
 
     after: int
@@ -89,52 +88,38 @@ class Prefix:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outline:
+class Outline(NamedTuple):
     """The blocks of a prompt in the order tools, system, messages, without any of their text.
 
     `points` are those that the caller placed, `kinds` all kinds of block, those inside tool results too.
     `misplaced`: one of his points stands first in its list, or right behind another, where no model takes it.
-    `turn` names the user turn that the last message belongs to: the same through a whole tool loop.
+    `sums` are the tokens up to each block, `first_unknown` the first block whose tokens can't be known.
+    `turn` names the user turn that the last message belongs to: the same through a whole tool loop; None where the
+    prompt has no tools.
     `scale` corrects the tokens for one model.
     """
 
     blocks: tuple[Block, ...]
-    points: tuple[CachePoint, ...] = ()
-    kinds: frozenset[str] = frozenset()
+    points: tuple[CachePoint, ...]
+    kinds: frozenset[str]
+    sums: tuple[int, ...]
+    first_unknown: int
     misplaced: bool = False
     turn: bytes | None = None
     in_tool_loop: bool = False
     scale: float = 1.0
-    _sums: tuple[int, ...] = field(default=(), repr=False, compare=False)
-    _first_unknown: int = field(default=0, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.blocks and not self._sums:
-            tokens = [block[4] for block in self.blocks]
-            unknown = tokens.index(None) if None in tokens else len(tokens)
-            object.__setattr__(self, "_sums", tuple(accumulate([count or 0 for count in tokens])))
-            object.__setattr__(self, "_first_unknown", unknown)
 
     @classmethod
     def of_blocks(cls, blocks: Iterable[Block], *, points: Iterable[CachePoint] = ()) -> Outline:
         """An outline made without any prompt, so that recorded traffic can be replayed."""
         blocks = tuple(blocks)
-        return cls(blocks=blocks, points=tuple(points), kinds=frozenset(block.kind for block in blocks))
+        sums, first_unknown = _summed([block.tokens for block in blocks])
+        kinds = frozenset(block.kind for block in blocks)
+        return cls(blocks, tuple(points), kinds, sums, first_unknown)
 
     def scaled(self, scale: float) -> Outline:
         """The same outline with its tokens multiplied by what a model's usage has taught."""
-        return Outline(
-            blocks=self.blocks,
-            points=self.points,
-            kinds=self.kinds,
-            misplaced=self.misplaced,
-            turn=self.turn,
-            in_tool_loop=self.in_tool_loop,
-            scale=scale,
-            _sums=self._sums,
-            _first_unknown=self._first_unknown,
-        )
+        return self._replace(scale=scale)
 
     @property
     def tokens(self) -> int:
@@ -144,20 +129,20 @@ class Outline:
     @property
     def estimated_tokens(self) -> int:
         """The same before `scale` corrects it."""
-        return self._sums[-1] if self._sums else 0
+        return self.sums[-1] if self.sums else 0
 
     @property
     def counted(self) -> bool:
         """Whether the tokens of every block are known."""
-        return self._first_unknown >= len(self.blocks)
+        return self.first_unknown >= len(self.blocks)
 
     def tokens_to(self, index: int) -> int:
         """Estimated tokens of the prefix that ends with the block at `index`; 0 for -1."""
-        return round(self._sums[index] * self.scale) if index >= 0 else 0
+        return round(self.sums[index] * self.scale) if index >= 0 else 0
 
     def reaches(self, index: int, minimum: int | None) -> bool:
         """Whether the prefix that ends at `index` has at least `minimum` tokens, as far as can be told."""
-        return minimum is None or index >= self._first_unknown or self.tokens_to(index) >= minimum
+        return minimum is None or index >= self.first_unknown or self.tokens_to(index) >= minimum
 
     def prefix(self, index: int) -> Prefix:
         """The prefix that ends with the block at `index`."""
@@ -236,6 +221,21 @@ class Prompt:
             return str(texts[-1])
         return "\n".join(texts)
 
+    def is_plainly_below(self, tokens: int, counter: TokenCounter) -> bool:
+        """Whether this is nothing but texts, without cache points, of fewer tokens than that."""
+        if "toolConfig" in self.request:
+            return False
+        sizes: list[int] = []
+        for message in self.messages:
+            if message["role"] not in _ROLES:
+                return False
+        for blocks in (self.system, *[message["content"] for message in self.messages]):
+            for block in blocks:
+                if len(block) != 1 or "text" not in block:
+                    return False
+                sizes.append(len(block["text"].encode()))
+        return sum(counter.count(kinds=["text"] * len(sizes), sizes=sizes)) < tokens
+
     def outline(self, counter: TokenCounter, *, key: bytes | None = None) -> Outline:
         """The prompt's blocks with their digests, keyed with `key` (by default one of this process).
 
@@ -256,14 +256,16 @@ class Prompt:
             if role == "user" and not in_tool_loop:
                 turn_end = len(walk.hashes)
         kinds = frozenset(walk.kinds) | walk.nested
-        blocks = walk.chained(self._root(), self._messages_root(kinds), walk.tokens(counter), key)
-        turn = blake2b(b"".join(walk.hashes[:turn_end]), key=key[:64], digest_size=16).digest()
+        tokens = walk.tokens(counter)
+        sums, first_unknown = _summed(tokens)
         return Outline(
-            blocks=blocks,
+            blocks=walk.chained(self._root(), self._messages_root(kinds), tokens, key),
             points=tuple(walk.points),
             kinds=kinds,
+            sums=sums,
+            first_unknown=first_unknown,
             misplaced=walk.misplaced,
-            turn=turn,
+            turn=_turn_digest(walk.hashes[:turn_end], key) if "tool" in kinds else None,
             in_tool_loop=in_tool_loop,
         )
 
@@ -311,6 +313,17 @@ def block_kind(block: Mapping[str, Any]) -> str:
     name = next(iter(block), "")
     kind = _KINDS.get(name, "other")
     return "pdf" if kind == "document" and block[name].get("format") == "pdf" else kind
+
+
+def _summed(tokens: Sequence[int | None]) -> tuple[tuple[int, ...], int]:
+    """The tokens up to each block, and the index of the first that can't be counted."""
+    if None not in tokens:
+        return tuple(accumulate(tokens)), len(tokens)  # type: ignore[arg-type]  # there is no None in it
+    return tuple(accumulate([count or 0 for count in tokens])), tokens.index(None)
+
+
+def _turn_digest(hashes: Sequence[bytes], key: bytes) -> bytes:
+    return blake2b(b"".join(hashes), key=key[:64], digest_size=16).digest()
 
 
 class _Walk:

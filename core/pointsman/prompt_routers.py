@@ -83,6 +83,7 @@ class PromptRouters:
         self._read_at: float | None = None
         self._broken: InvalidRouterError | None = None
         self._custom: dict[str, RouterRecord] = {}
+        self.version = 0
         self._tokens: dict[str, RouterRecord] = {}
         self._defaults_in: dict[str, tuple[RouterRecord, ...]] = {}
         self._lock = threading.RLock()
@@ -120,7 +121,7 @@ class PromptRouters:
         if clientRequestToken is not None:
             _matching("clientRequestToken", clientRequestToken, _TOKEN, 256)
         with self._lock:
-            self._refresh()
+            self.refresh()
             if clientRequestToken is not None and (earlier := self._tokens.get(clientRequestToken)) is not None:
                 if replace(earlier, created=record.created) != record:
                     raise RouterConflictError(
@@ -188,13 +189,14 @@ class PromptRouters:
             if self._file is not None and self._file.exists():
                 self._edit(lambda text: _without_router(text, record.name))
             del self._custom[record.id]
+            self.version += 1
             self._tokens = {token: kept for token, kept in self._tokens.items() if kept.id != record.id}
         return {}
 
     def records(self, *, region: str | None = None) -> tuple[RouterRecord, ...]:
         """Every router, the default ones first, then the created ones by age."""
         with self._lock:
-            self._refresh()
+            self.refresh()
             created = sorted(self._custom.values(), key=lambda record: record.created)
         return (*self._defaults(region or self.region), *created)
 
@@ -205,7 +207,7 @@ class PromptRouters:
         """
         parts = split_router_arn(name_or_arn)
         if parts is None:
-            self._refresh()
+            self.refresh()
             known = (*self._custom.values(), *self._defaults(region or self.region))
             return next((record for record in known if name_or_arn in (record.name, record.id)), None)
         resource, arn_region, account = parts
@@ -214,7 +216,7 @@ class PromptRouters:
             defaults = self._defaults(region or arn_region or self.region)
             return next((record for record in defaults if record.id == wanted), None)
         with self._lock:
-            self._refresh()
+            self.refresh()
             record = self._custom.get(wanted)
         return record if (arn_region, account) == (self.region, self.account) else None
 
@@ -259,6 +261,7 @@ class PromptRouters:
         if self._file is not None:
             self._edit(lambda text: f"{text.rstrip()}\n\n{_to_toml(record)}" if text.strip() else _to_toml(record))
         self._custom[record.id] = record
+        self.version += 1
 
     def _edit(self, change: Callable[[str], str]) -> None:
         """Change the file's text; nothing is written over a person's half-made edit, nor what could not be read."""
@@ -273,7 +276,7 @@ class PromptRouters:
         self._file.write_text(text, "utf-8")
         self._read_at = self._file.stat().st_mtime
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Read the file again if somebody changed it; a broken edit leaves the routers as they were."""
         if self._file is None or not self._file.exists() or self._file.stat().st_mtime == self._read_at:
             return
@@ -298,6 +301,7 @@ class PromptRouters:
         if twice := [name for name in names if names.count(name) > 1]:
             raise InvalidRouterError(f"{path} holds a router named {twice[0]!r}, which there is already.")
         self._custom = {record.id: record for record in records}
+        self.version += 1
         self._read_at = changed
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pointsman.adapt import Change
 from pointsman.cache import Placement
+from pointsman.cache.placement import NO_POINTS
 from pointsman.catalog import Model
-from pointsman.pricing import cost_of, without_cache
+from pointsman.pricing import cost_of, cost_without_cache
 from pointsman.prompt import Outline, Prefix
 from pointsman.routing import Decision
 from pointsman.usage import Cost, Usage
@@ -22,8 +22,7 @@ class Attempt(NamedTuple):
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(NamedTuple):
     """The story of one request.
 
     `asked` is the `modelId` that the caller gave, `router` the name of our router if it named one, `model` what
@@ -39,7 +38,7 @@ class Trace:
     router: str | None = None
     decision: Decision | None = None
     changes: tuple[Change, ...] = ()
-    placement: Placement = field(default_factory=Placement)
+    placement: Placement = NO_POINTS
     outline: Outline | None = None
     expected_read: Prefix | None = None
     attempts: tuple[Attempt, ...] = ()
@@ -54,7 +53,7 @@ class Trace:
     @property
     def cost_without_cache(self) -> Decimal | None:
         """What the same tokens would have cost, had nothing been cached; None if no usage or price is known."""
-        return cost_of(without_cache(self.usage), self.model.price).total if self.usage else None
+        return cost_without_cache(self.usage, self.model.price) if self.usage else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; money in decimal strings, what is unknown as None."""

@@ -69,6 +69,8 @@ class Ledger:
 
         Each point is matched at its own block and up to the model's look-back before it.
         """
+        if not self._warm.get(_owner(model)):
+            return None
         for point in sorted(points, reverse=True):
             if not effective(outline, model, point.after):
                 continue

@@ -24,7 +24,7 @@ class Placement:
     refused: tuple[tuple[CachePoint, str], ...] = ()
 
 
-_NOWHERE = Placement()
+NO_POINTS = Placement()
 
 
 def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placement:
@@ -37,7 +37,7 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
     if not model.known:
         return _as_the_caller_wrote(outline, model, ledger)
     if not outline.points and not outline.reaches(len(outline.blocks) - 1, model.cache.minimum_tokens):
-        return _NOWHERE
+        return NO_POINTS
     kept, refused = _callers_points(outline, model, ledger)
     points = {point.after: point for point in kept}
     for index in _candidates(outline, model, ledger, now):
@@ -130,6 +130,8 @@ def _ends(blocks: tuple[Block, ...]) -> Iterator[int]:
         history = _start_of_message(blocks, last) - 1
         if history >= 0 and blocks[history].section == "messages":
             yield history
+    if last < 0 or blocks[0].section == "messages":
+        return
     for section in ("system", "tools"):
         end = bisect_right(blocks, SECTIONS.index(section), key=_rank) - 1
         if end >= 0 and blocks[end].section == section:

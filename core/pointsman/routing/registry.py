@@ -11,6 +11,9 @@ from pointsman.routing.criteria import RoutingCriteria
 from pointsman.routing.quality import QualityPredictor, SurfacePredictor
 from pointsman.routing.router import Router
 
+# Ids that were asked for, those of plain models too.
+_MOST_NAMED = 4096
+
 
 class RouterRegistry(PromptRouters):
     """The prompt routers that a client routes by itself.
@@ -33,20 +36,19 @@ class RouterRegistry(PromptRouters):
         super().__init__(**kwargs)
         self._in_code = {router.name: router for router in routers}
         self._predictor = predictor or SurfacePredictor()
-        self._made: dict[tuple[str, str | None], tuple[RouterRecord, Router]] = {}
+        self._named: dict[tuple[str, str | None], Router | None] = {}
+        self._named_at = self.version
 
     def router(self, model_id: str, *, region: str | None = None) -> Router | None:
         """The router that a `modelId` names, its models as they are invoked from `region`; None if it names none."""
-        if (router := self._in_code.get(model_id)) is not None:
-            return router
-        record = self.find(model_id, region=region)
-        if record is None:
-            return None
-        made = self._made.get((model_id, region))
-        if made is None or made[0] != record:
-            made = (record, self._make(record))
-            self._made[model_id, region] = made
-        return made[1]
+        self.refresh()
+        if self._named_at != self.version or len(self._named) > _MOST_NAMED:
+            self._named, self._named_at = {}, self.version
+        key = (model_id, region)
+        if key not in (named := self._named):
+            record = None if model_id in self._in_code else self.find(model_id, region=region)
+            named[key] = self._in_code.get(model_id) if record is None else self._make(record)
+        return named[key]
 
     def _make(self, record: RouterRecord) -> Router:
         return Router(

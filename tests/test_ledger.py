@@ -347,7 +347,8 @@ def test_what_is_expected_is_what_comes_back(model: Model) -> None:
         for branch, length, wait in steps:
             outline = conversation(*sizes[:length], branch=branch)
             own = {after: ttl for after, ttl in sorted(by_caller) if after < length}
-            outline = replace(outline, points=tuple(CachePoint(after, ttl) for after, ttl in own.items()))
+            points = [CachePoint(after, ttl) for after, ttl in own.items()]
+            outline = Outline.of_blocks(outline.blocks, points=points)
             now += wait
             placement = place(outline, model, ledger, now)
             expected = ledger.readable(outline, model, placement.points, now)

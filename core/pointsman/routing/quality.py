@@ -59,21 +59,37 @@ class SurfacePredictor:
 def difficulty(question: str) -> float:
     """How hard a question looks, 0 to 1. Reads at most its first and last 2,000 characters."""
     text = question if len(question) <= 2 * _CAP else f"{question[:_CAP]} {question[-_CAP:]}"
-    words = _WORDS.findall(text.lower())
-    if _is_unfamiliar(text, words):
+    cased = _WORD.findall(text)
+    words = [word.lower() for word in cased]
+    if not text.strip():
+        return 0.0
+    if _is_unfamiliar(words):
         return _UNFAMILIAR
+    spaced = f" {' '.join(words)} "
     total = _BIAS + _PER_DOUBLING * min(math.log2(1 + len(words) / 12), _MOST_DOUBLINGS)
-    for weight, most, cue in _CUES:
-        total += weight * min(len(cue.findall(text)), most)
-    return 1 / (1 + math.exp(-total))
+    for weight, most, singles, phrases in _CUES:
+        found = len([word for word in words if word in singles]) + sum(spaced.count(phrase) for phrase in phrases)
+        total += weight * min(found, most)
+    total += 0.4 * min(len([word for word in cased if word in _VARIABLES]) + (_FORMULA.search(text) is not None), 2)
+    return 1 / (1 + math.exp(-total - _form(text, words, spaced)))
 
 
-def _is_unfamiliar(text: str, words: Sequence[str]) -> bool:
+def _form(text: str, words: Sequence[str], spaced: str) -> float:
+    """What numbers, code, several questions, and the length of the answer that is asked for, add."""
+    total = 0.15 * min(len([word for word in words if word[0].isdigit()]), 4)
+    total += 1.0 * ("```" in text or _CODE.search(text) is not None)
+    total += 0.4 * min(max(text.count("?") - 1, 0) + (len(_ITEM.findall(text)) if "\n" in text else 0), 3)
+    total -= 1.5 * (_BRIEF.search(spaced) is not None)
+    total -= 0.8 * (words[0] in _EASY_OPENINGS or " ".join(words[:2]) in _EASY_OPENINGS)
+    return total
+
+
+def _is_unfamiliar(words: Sequence[str]) -> bool:
     """No words, another script (which may not part its words), or none of the words that English can't do without."""
-    letters = "".join(words)
+    letters = "".join([word for word in words if not word.isdigit()])
     if not letters:
-        return bool(text.strip())
-    if sum(not letter.isascii() for letter in letters) > len(letters) / 2:
+        return True
+    if not letters.isascii() and sum(not letter.isascii() for letter in letters) > len(letters) / 2:
         return True
     return len(words) >= _ENOUGH_TO_TELL and not _COMMON_WORDS.intersection(words)
 
@@ -98,70 +114,50 @@ _BIAS = -2.0
 _PER_DOUBLING = 0.9
 # A long text is mostly pasted, and says little of how hard the question is.
 _MOST_DOUBLINGS = 2.5
-_WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
-_COMMON_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "the a an of to and in is are was be for on with that this it as at by from or not you your i my we our can "
-        "what which who how why when where do does did please if has have will would should must between into",
-    )
+_WORD = re.compile(r"[^\W_]+")
+
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_COMMON_WORDS = _set_of(
+    "the a an of to and in is are was be for on with that this it as at by from or not you your i my we our can what "
+    "which who how why when where do does did please if has have will would should must between into"
 )
 
-# (weight of one occurrence, occurrences that count at most, cue)
-_CUES: tuple[tuple[float, int, re.Pattern[str]], ...] = (
+# (weight of one occurrence, occurrences that count at most, words, phrases)
+_CUES: tuple[tuple[float, int, frozenset[str], tuple[str, ...]], ...] = (
     # Counting, proving and weighing are where small models fail.
     (
         1.2,
         2,
-        re.compile(
-            r"\b(?:how (?:many|much|long|far|often)|prove|proof|derive|deduce|solve|calculate|compute|step by step|"
-            r"reason(?:ing)?|why|explain|analy[sz]e|evaluate|optimi[sz]e|design|implement|debug|refactor|plan|"
-            r"compare|contrast|trade-?offs?|assess|critique|justify|argue)\b",
-            re.IGNORECASE,
+        _set_of(
+            "prove proof derive deduce solve calculate compute reason reasoning why explain analyse analyze evaluate "
+            "optimise optimize design implement debug refactor plan compare contrast tradeoff tradeoffs assess "
+            "critique justify argue"
         ),
+        (" how many ", " how much ", " how long ", " how far ", " how often ", " step by step ", " trade off"),
     ),
-    # Quantities without a value: N brothers, x + y, f(x).
-    (
-        0.4,
-        2,
-        re.compile(
-            r"(?<![\w.'\u2019])(?!I\b|A\b)[A-Z](?![\w.'\u2019])|\b[a-z]\s*[=<>^*+]\s*\w|\b[fg]\(\w\)|\\[a-z]+\{"
-        ),
-    ),
-    (0.15, 4, re.compile(r"\d+(?:[.,]\d+)*")),
     # Conditions to be met together.
     (
         0.35,
         4,
-        re.compile(
-            r"\b(?:must|without|at least|at most|exactly|except|unless|only if|each|every|such that|given that|"
-            r"assum(?:e|ing)|suppose|if)\b",
-            re.IGNORECASE,
-        ),
+        _set_of("must without exactly except unless each every assume assuming suppose if"),
+        (" at least ", " at most ", " only if ", " such that ", " given that "),
     ),
-    (
-        1.0,
-        1,
-        re.compile(r"```|^\s*(?:def|class|import|from|function|public|SELECT|#include)\b|[;{}]\s*$", re.MULTILINE),
-    ),
-    (0.4, 3, re.compile(r"\?(?=.*\?)|^\s*(?:\d+[.)]|[-*])\s", re.MULTILINE | re.DOTALL)),
-    # An answer of a line or two is asked for.
-    (
-        -1.5,
-        1,
-        re.compile(
-            r"\bin (?:one|a single|a few|two|\d+) (?:short )?(?:line|sentence|word|paragraph)s?\b|"
-            r"\b(?:briefly|in short|one-liner)\b",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        -0.8,
-        1,
-        re.compile(
-            r"^\s*(?:what (?:is|are|does)|who (?:is|was)|when (?:is|was|did)|where (?:is|was)|define|name|list|spell|"
-            r"translate|say|hello|hi|thanks?|thank you)\b",
-            re.IGNORECASE,
-        ),
-    ),
+)
+# Quantities without a value: N brothers, x = y, f(x).
+_VARIABLES = frozenset("BCDEFGHJKLMNOPQRSTUVWXYZ")
+_FORMULA = re.compile(r"[=^]|\\[a-z]+\{|\b[a-z] ?[<>*+] ?\w|\b[fg]\(\w\)")
+_CODE = re.compile(r"^\s*(?:def|class|import|from|function|public|SELECT|#include)\b|[;{}]\s*$", re.MULTILINE)
+_ITEM = re.compile(r"\n\s*(?:\d+[.)]|[-*])\s")
+# An answer of a line or two is asked for.
+_BRIEF = re.compile(
+    r" in (?:one|a single|a few|two|\d+) (?:short )?(?:line|sentence|word|paragraph)s? "
+    r"| (?:briefly|in short|one liner) "
+)
+_EASY_OPENINGS = frozenset(
+    {"define", "name", "list", "spell", "translate", "say", "hello", "hi", "thank", "thanks"}
+    | {f"{ask} {be}" for ask in ("what", "who", "when", "where") for be in ("is", "are", "was", "does", "did")}
 )

@@ -166,6 +166,14 @@ def test_a_fault_before_the_first_event_falls_back() -> None:
     assert events[-1]["metadata"]["trace"]["promptRouter"]["invokedModelId"].endswith(SONNET)
 
 
+def test_a_throttled_stream_that_has_begun_is_not_begun_again() -> None:
+    """Not even for an error that another model could help: half an answer of one model is not half of another's."""
+    bedrock = Streaming(Events(WHOLE[:2], _broken()), Events(WHOLE))
+    with pytest.raises(EventStreamError):
+        list(Client(bedrock).converse_stream(modelId=ROUTER, messages=HELLO)["stream"])
+    assert bedrock.asked == [HAIKU]
+
+
 def test_the_last_models_fault_is_raised(traces: list[Trace]) -> None:
     """Where no model is left the reader gets the error, once, and the listener one failed trace."""
     bedrock = Streaming(*[Events([], _broken())] * 3)

@@ -175,15 +175,16 @@ class _Story:
 
     def _decide(self, router: Router, outline: Outline, fallback: Model, now: float) -> list[Model]:
         candidates, set_aside = self._candidates(router, outline)
-        decision = router.decide(self.prompt, candidates, ledger=self.context.ledger, now=now)
-        stays_on = self.context.turns.model_of(router, outline)
-        for candidate in decision.candidates:
-            if candidate.model.invoke_id == stays_on:
-                reason = "within a tool loop the turn stays on its model"
-                decision = replace(decision, model=candidate.model, reason=reason)
+        order = able = [model for model, _ in candidates]
+        begun_on = self.context.turns.model_of(router, outline)
+        if begun_on in (staying := {model.invoke_id: model for model in able}):
+            decision = router.stay(staying[begun_on])
+        else:
+            decision = router.decide(self.prompt, candidates, ledger=self.context.ledger, now=now)
+            order = ranked(router, decision)
         self.decision = replace(decision, set_aside=set_aside)
-        rest = [model for model in ranked(router, decision) if model is not decision.model]
-        last = [model for model, _ in candidates if model.invoke_id == fallback.invoke_id]
+        rest = [model for model in order if model is not decision.model]
+        last = [model for model in able if model.invoke_id == fallback.invoke_id]
         return [decision.model, *rest, *last]
 
     def _candidates(self, router: Router, outline: Outline) -> tuple[list[tuple[Model, Outline]], dict[str, str]]:

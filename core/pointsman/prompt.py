@@ -49,8 +49,9 @@ _RUN_MARKS = {
     for section, role in (("tools", None), ("system", None), *(("messages", role) for role in _ROLES))
 }
 _COUNTABLE_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})
-# Tells a text from another block whose JSON reads the same.
-_TEXT_SEED = 1
+# What isn't hashed as JSON is told by its seed from JSON that reads the same.
+_TEXT_SEED, _RESULT_SEED = 1, 2
+_MOST_BYTES_PER_TOKEN = 8
 _WORDS_OF_A_QUESTION = 4
 _PROCESS_KEY = os.urandom(32)
 
@@ -206,7 +207,12 @@ class Prompt:
         messages = self.messages
         for index in range(len(messages) - 1, -1, -1):
             message = messages[index]
-            if message["role"] == "user" and not any("toolResult" in block for block in message["content"]):
+            if message["role"] != "user":
+                continue
+            for block in message["content"]:
+                if "toolResult" in block:
+                    break
+            else:
                 return index
         return -1
 
@@ -222,19 +228,18 @@ class Prompt:
         return "\n".join(texts)
 
     def is_plainly_below(self, tokens: int, counter: TokenCounter) -> bool:
-        """Whether this is nothing but texts, without cache points, of fewer tokens than that."""
+        """Whether this is nothing but a few texts, without cache points, of fewer tokens than that."""
         if "toolConfig" in self.request:
             return False
         sizes: list[int] = []
-        for message in self.messages:
-            if message["role"] not in _ROLES:
-                return False
         for blocks in (self.system, *[message["content"] for message in self.messages]):
             for block in blocks:
-                if len(block) != 1 or "text" not in block:
+                if len(block) != 1 or "text" not in block or len(block["text"]) > tokens * _MOST_BYTES_PER_TOKEN:
                     return False
                 sizes.append(len(block["text"].encode()))
-        return sum(counter.count(kinds=["text"] * len(sizes), sizes=sizes)) < tokens
+        return sum(counter.count(kinds=["text"] * len(sizes), sizes=sizes)) < tokens and all(
+            message["role"] in _ROLES for message in self.messages
+        )
 
     def outline(self, counter: TokenCounter, *, key: bytes | None = None) -> Outline:
         """The prompt's blocks with their digests, keyed with `key` (by default one of this process).
@@ -359,12 +364,16 @@ class _Walk:
                 kinds.append(kind)
                 sizes.append(len(data))
                 continue
-            data = orjson.dumps(block, default=_plain)
+            seed = 0
+            if kind == "tool_result":
+                answers_tools, seed = True, _RESULT_SEED
+                data = _result_bytes(block[name])
+            else:
+                data = orjson.dumps(block, default=_plain)
             size = len(data)
             if kind in _UNEVEN:
                 kind, size = self._uneven(kind, block[name], size)
-                answers_tools = answers_tools or kind == "tool_result"
-            hashes.append(xxh3_128_digest(data))
+            hashes.append(xxh3_128_digest(data, seed))
             kinds.append(kind)
             sizes.append(size)
         return answers_tools
@@ -426,6 +435,16 @@ class _Walk:
                 update(hashes[index])
                 blocks.append(new(Block, (section, role, kinds[index], copy().digest(), tokens[index])))
         return tuple(blocks)
+
+
+def _result_bytes(result: Mapping[str, Any]) -> bytes:
+    """A tool result as it is hashed: one of a single text, which most are, without escaping the text."""
+    content = result["content"]
+    if len(content) == 1 and len(content[0]) == 1 and "text" in content[0]:
+        head = {name: value for name, value in result.items() if name != "content"}
+        text: bytes = content[0]["text"].encode()
+        return orjson.dumps(head) + text
+    return orjson.dumps(result, default=_plain)
 
 
 class _Layer:

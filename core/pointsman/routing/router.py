@@ -121,6 +121,15 @@ class Router:
             predictor=type(self.predictor).__name__,
         )
 
+    def stay(self, model: Model) -> Decision:
+        """The decision to go on with the model that a tool loop began on: nothing is weighed anew."""
+        return Decision(
+            router=self.name,
+            model=model,
+            reason="within a tool loop the turn stays on its model",
+            response_quality_difference=self.criteria.response_quality_difference,
+        )
+
     def choose(self, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
         """The choice rule under this router's criteria, and why; see the function of this name."""
         return choose(

@@ -440,6 +440,40 @@ def test_a_model_that_cannot_serve_is_set_aside_with_its_reason(endpoint: LocalE
     assert [candidate["model"] for candidate in decision["candidates"]] == [NOVA_LITE]
 
 
+def _choosy(endpoint: LocalEndpoint, *forcible: str) -> Client:
+    """A client for which only these of the Novas can be forced to call a tool."""
+    catalog = Catalog.default()
+    for model_id in (NOVA_LITE, NOVA_PRO):
+        model = catalog.resolve(model_id)
+        can = replace(model.capabilities, forced_tool_choice=model_id in forcible)
+        catalog = catalog.with_model(replace(model, capabilities=can))
+    criteria = RoutingCriteria(response_quality_difference=1.0)
+    router = Router(name="novas", models=[NOVA_LITE], fallback_model=NOVA_PRO, criteria=criteria)
+    return _client(endpoint, catalog, routers=[router])
+
+
+_FORCED = {"modelId": "novas", "messages": [user(HELLO)], "toolConfig": {**_TOOLS, "toolChoice": {"any": {}}}}
+
+
+def test_a_forced_tool_goes_to_a_model_that_can_be_forced(drive: Driver, endpoint: LocalEndpoint) -> None:
+    """The cheaper model, which can't be, is set aside; nothing is weakened."""
+    outcome = drive(_choosy(endpoint, NOVA_PRO), _FORCED)
+    assert outcome.trace is not None
+    assert outcome.trace["model"] == NOVA_PRO
+    assert outcome.trace["decision"]["set_aside"] == {NOVA_LITE: "can't be forced to call a tool"}
+    assert outcome.trace["changes"] == []
+
+
+def test_a_forced_tool_choice_is_weakened_where_no_candidate_can_be_forced(
+    drive: Driver, endpoint: LocalEndpoint
+) -> None:
+    """The criteria choose, and the trace names the change."""
+    outcome = drive(_choosy(endpoint), _FORCED)
+    assert outcome.trace is not None
+    assert outcome.trace["model"] == NOVA_LITE
+    assert [change["field"] for change in outcome.trace["changes"]] == ["toolConfig.toolChoice"]
+
+
 class _Fixed:
     """A predictor that says what it was told, by model id."""
 
@@ -548,6 +582,18 @@ def test_the_trace_agrees_with_the_endpoints_account(drive: Driver, client: Clie
     assert sum(usage["cache_write_tokens"] for usage in usages) == account["cache_write_5m_tokens"]
     assert sum(usage["output_tokens"] for usage in usages) == account["output_tokens"]
     assert second.trace["expected_read_tokens"] == usages[1]["cache_read_tokens"]
+
+
+def test_estimates_learn_from_what_comes_back(client: Client) -> None:
+    """After one reply the tokens of a placement are close to what the model counts."""
+    request = {"modelId": HAIKU, "system": [{"text": LONG}], "messages": [user(HELLO)]}
+
+    def error() -> float:
+        trace = client.converse(**request)["pointsman"]
+        return abs(trace["placement"]["points"][-1]["tokens"] / trace["usage"]["input_tokens"] - 1)
+
+    assert error() > 0.02
+    assert error() < 0.01
 
 
 def test_a_cached_conversation_costs_less(client: Client) -> None:

@@ -80,7 +80,7 @@ def test_a_trace_is_plain_json() -> None:
 
 @pytest.mark.parametrize(
     "trace",
-    [replace(WHOLE, usage=None), replace(WHOLE, model=replace(MODEL, price=None))],
+    [WHOLE._replace(usage=None), WHOLE._replace(model=replace(MODEL, price=None))],
     ids=["no usage", "no price"],
 )
 def test_what_is_unknown_is_none(trace: Trace) -> None:
@@ -96,9 +96,9 @@ def test_costs_are_decimals() -> None:
     assert WHOLE.cost is not None
     assert WHOLE.cost.total == Decimal("0.01")
     assert WHOLE.cost_without_cache == Decimal("0.027")
-    assert replace(WHOLE, usage=None).cost is None
+    assert WHOLE._replace(usage=None).cost is None
 
 
 def test_a_trace_without_an_outline_has_no_points() -> None:
     """Where the prompt could not be outlined, none was placed."""
-    assert replace(WHOLE, outline=None).to_dict()["placement"] == {"points": [], "refused": []}
+    assert WHOLE._replace(outline=None).to_dict()["placement"] == {"points": [], "refused": []}

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from pointsman.local.llama_runtime import Turns, physical_cores
+from pointsman.local.llama_runtime import Turns, idle_cores, physical_cores
 
 
 def test_turns_come_in_the_order_of_arrival() -> None:
@@ -53,3 +53,11 @@ def test_an_error_in_a_turn_ends_it() -> None:
 def test_there_is_a_core() -> None:
     """Whatever the system tells."""
     assert physical_cores() >= 1
+
+
+@pytest.mark.parametrize(("load", "cores"), [(0.4, 4), (1.2, 3), (3.9, 1), (9.0, 1)])
+def test_busy_cores_are_left_alone(monkeypatch: pytest.MonkeyPatch, load: float, cores: int) -> None:
+    """One thread for each core that is idle, and one where none is."""
+    monkeypatch.setattr("pointsman.local.llama_runtime.physical_cores", lambda: 4)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    assert idle_cores() == cores

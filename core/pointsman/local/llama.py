@@ -40,7 +40,7 @@ from pointsman.local.engines import (
     ToolCall,
 )
 from pointsman.local.kept_prefixes import KeptPrefixes
-from pointsman.local.llama_runtime import INSTALL, Chunks, LlamaRuntime, RuntimeRefusal, physical_cores
+from pointsman.local.llama_runtime import INSTALL, Chunks, LlamaRuntime, RuntimeRefusal, idle_cores
 from pointsman.local.narrow_schema import narrow
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class LlamaEngine:
         kept_bytes: int = 2 << 30,
     ) -> None:
         self._paths = {model_id: Path(path).resolve() for model_id, path in (models or {}).items()}
-        self._threads = threads or physical_cores()
+        self._threads = threads or idle_cores()
         self._context_tokens = context_tokens
         self._kept = KeptPrefixes(most_bytes=kept_bytes)
         self._runtimes: dict[Path, LlamaRuntime] = {}

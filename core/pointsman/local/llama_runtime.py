@@ -168,6 +168,16 @@ def physical_cores() -> int:
     return max(1, min(len(siblings) or usable, usable))
 
 
+def idle_cores() -> int:
+    """Cores that nobody else keeps busy, at least one.
+
+    llama.cpp's threads spin while they wait for each other: on a core that is taken, two of them were seen to be
+    slower than one, and to write a token a second (2026-11-22).
+    """
+    busy = int(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
+    return max(1, physical_cores() - busy)
+
+
 def _lines(response: HTTPResponse) -> Iterator[bytes]:
     try:
         yield from response

@@ -20,9 +20,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pointsman
 from canned import canned_endpoint, client
 from payloads import MODEL, ROUTER, agent, documents, short_chat
+
+import pointsman
 from pointsman.prompt import Prompt
 from pointsman.tokens import EstimatedTokens
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from hypothesis import HealthCheck, settings
+
 from pointsman import Client
 from pointsman.local import LocalEndpoint
 

@@ -17,6 +17,7 @@ from botocore.serialize import create_serializer
 from botocore.validate import ParamValidator
 from hypothesis import assume
 from hypothesis import strategies as st
+
 from pointsman import CachePoint, Catalog, Client, Ledger, NoEligibleModelError, Outline, Prompt, Router, place
 from pointsman.catalog import Model
 from pointsman.local.blocks import parse_json, read_request

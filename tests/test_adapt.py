@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from pointsman import Catalog, Model, Prompt
 from pointsman.adapt import adapt, cannot_be_forced, why_not
 from pointsman.catalog import Capabilities

@@ -14,10 +14,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import pointsman
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from fpdf import FPDF
+from pypdf import PdfReader, PdfWriter
+from rich.console import Console
+
+import pointsman
 from pointsman import Catalog, Client, InvalidRequestError, RouterRegistry, Usage
 from pointsman.ask import CallFailedError
 from pointsman.ask.connection import Connection, LocalStatus, calls_to, connect
@@ -26,8 +29,6 @@ from pointsman.ask.documents import MOST_BYTES, Document, read_documents, unique
 from pointsman.ask.reading import reading
 from pointsman.ask.report import Report, printable, to_json
 from pointsman.local import LocalEndpoint
-from pypdf import PdfReader, PdfWriter
-from rich.console import Console
 
 ROOT = Path(__file__).parent.parent
 HAIKU, SONNET = "us.anthropic.claude-haiku-5-5", "us.anthropic.claude-sonnet-5-5"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
 from pointsman import AsyncClient, NoEligibleModelError
 from pointsman.local import LocalEndpoint
 from pointsman.trace import Trace

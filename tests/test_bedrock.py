@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectTimeoutError, EventStreamError
+
 from pointsman import Catalog, profile_resolver
 from pointsman.bedrock import pool_size_of, read_failure, read_reply, read_usage, region_of
 from pointsman.cache import Refusal

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+
 from pointsman import CacheRules, Catalog, InvalidRequestError, Model, PointsmanWarning, Price
 from pointsman.catalog import named_by
 

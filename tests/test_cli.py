@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pointsman
 import pytest
+
+import pointsman
 from pointsman.cli import main
 from pointsman.cli.endpoints import share_of
 from pointsman.errors import InvalidRequestError

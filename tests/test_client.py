@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from fpdf import FPDF
+
 from pointsman import Catalog, Client, InvalidRequestError, Ledger, Router, RouterRegistry, RoutingCriteria
 from pointsman.local import LocalEndpoint
 from pointsman.trace import Trace

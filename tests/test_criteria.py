@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from pointsman import RoutingCriteria
 from pointsman.errors import InvalidRouterError
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 import typer
+
 from pointsman.local import LocalEndpoint
 
 ROOT = Path(__file__).parent.parent
@@ -97,13 +98,10 @@ def check_command(words: list[str]) -> None:
     if program == "make":
         subprocess.run(["make", "-n", *arguments], cwd=ROOT, check=True, capture_output=True)
     elif program == "pointsman":
-        from pointsman.cli import app
+        from pointsman.cli.commands import app
 
-        group = typer.main.get_command(app)
-        assert hasattr(group, "resolve_command")
-        context = group.make_context("pointsman", arguments, resilient_parsing=False)
-        _, command, rest = group.resolve_command(context, context.protected_args + context.args)
-        command.make_context(command.name, rest, parent=context)
+        commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+        commands[arguments[0]].make_context(arguments[0], arguments[1:])
     elif program == "pip":
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
         for named in re.findall(r"pointsman\[([\w,-]+)\]", " ".join(arguments)):

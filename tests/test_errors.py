@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+
 from pointsman import errors
 from pointsman.errors import InvalidRequestError, MissingExtraError, NoEligibleModelError, PointsmanError
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
 from pointsman import AsyncClient, CacheRules, Catalog, Client, Ledger, NoEligibleModelError, Router, RoutingCriteria
 from pointsman.local import LocalEndpoint
 from pointsman.routing import RouterRegistry

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pointsman import Block, CachePoint, Catalog, Ledger, Model, Outline, Placement, Usage, place
 from pointsman.cache import Refusal
 from pointsman.local.blocks import CachePoint as EndpointPoint

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
+
 from pointsman import AsyncClient, Client, Router, RoutingCriteria, Usage
 from pointsman.local import LocalEndpoint
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+
 from pointsman import Block, CachePoint, Catalog, Ledger, Model, Outline, Placement, Usage, place
 from pointsman.cache import Refusal
 

@@ -9,6 +9,7 @@ import genai_prices
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pointsman import Catalog, Price, Usage
 from pointsman.pricing import cost_of, cost_without_cache, published_price
 

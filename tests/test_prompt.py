@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from pointsman import Block, CachePoint, InvalidRequestError, Outline, Prompt
 from pointsman.prompt import Prefix, block_kind
 from pointsman.tokens import EstimatedTokens

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
 from botocore.validate import ParamValidator
+
 from pointsman import PointsmanWarning, PromptRouterError
 from pointsman.errors import InvalidRouterError, RouterConflictError, RouterNotFoundError, TooManyTagsError
 from pointsman.local import LocalEndpoint

@@ -6,8 +6,9 @@ import subprocess
 import sys
 import typing
 
-import pointsman
 import pytest
+
+import pointsman
 
 PROMISED = [
     "AsyncClient",

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from pointsman import Catalog, Price, Prompt
 from pointsman.routing import SurfacePredictor
 from pointsman.routing.quality import difficulty

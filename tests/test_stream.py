@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EventStreamError
+
 from pointsman import Client
 from pointsman.local import LocalEndpoint
 from pointsman.trace import Trace

@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+
 from pointsman import Block, CachePoint, Catalog, Outline, Placement, Price, Usage
 from pointsman.adapt import Change
 from pointsman.prompt import Prefix
@@ -80,7 +81,7 @@ def test_a_trace_is_plain_json() -> None:
 
 @pytest.mark.parametrize(
     "trace",
-    [WHOLE._replace(usage=None), WHOLE._replace(model=replace(MODEL, price=None))],
+    [replace(WHOLE, usage=None), replace(WHOLE, model=replace(MODEL, price=None))],
     ids=["no usage", "no price"],
 )
 def test_what_is_unknown_is_none(trace: Trace) -> None:
@@ -96,9 +97,9 @@ def test_costs_are_decimals() -> None:
     assert WHOLE.cost is not None
     assert WHOLE.cost.total == Decimal("0.01")
     assert WHOLE.cost_without_cache == Decimal("0.027")
-    assert WHOLE._replace(usage=None).cost is None
+    assert replace(WHOLE, usage=None).cost is None
 
 
 def test_a_trace_without_an_outline_has_no_points() -> None:
     """Where the prompt could not be outlined, none was placed."""
-    assert WHOLE._replace(outline=None).to_dict()["placement"] == {"points": [], "refused": []}
+    assert replace(WHOLE, outline=None).to_dict()["placement"] == {"points": [], "refused": []}

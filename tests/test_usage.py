@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pointsman import Cost, Usage
 
 _counts = st.integers(0, 1_000_000)

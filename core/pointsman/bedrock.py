@@ -72,17 +72,20 @@ def read_failure(error: Exception, request: Mapping[str, Any], *, at: float) -> 
         code=code,
         at=at,
         unavailable=code.lower() in _UNAVAILABLE,
-        refusal=_refusal(message, request) if refused else None,
+        points_refused=refused,
+        refusal=_refusal(message, status, request) if refused else None,
     )
 
 
-def _refusal(message: str, request: Mapping[str, Any]) -> Refusal:
-    """Which points were refused, from the JSON pointer or the words of the message; all, if it doesn't tell."""
+def _refusal(message: str, status: int | None, request: Mapping[str, Any]) -> Refusal | None:
+    """Which points were refused: all by a model that doesn't cache (403), else what the message tells of."""
+    if status == 403:
+        return Refusal()
     if "after reasoning block" in message:
         return Refusal(section="messages", kind="reasoning")
     match = _POINTER.search(message)
     if match is None:
-        return Refusal()
+        return None
     section = match[1].partition("Config")[2].strip("/.") or match[1]
     if section != "messages" or match[2] is None or match[3] is None:
         return Refusal(section=section)

@@ -17,7 +17,7 @@ from pointsman.adapt import adapt, cannot_be_forced, why_not
 from pointsman.cache import Ledger, Refusal, place
 from pointsman.cache.placement import NO_POINTS
 from pointsman.catalog import Catalog, Model
-from pointsman.errors import NoEligibleModelError, PointsmanError
+from pointsman.errors import InvalidRequestError, NoEligibleModelError
 from pointsman.prompt import Outline, Prefix, Prompt
 from pointsman.prompt_routers import as_arn, split_router_arn
 from pointsman.routing import Decision, Router, RouterRegistry
@@ -48,12 +48,17 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A call that raised. `unavailable`: another model may serve it. `refusal`: a cache point was refused."""
+    """A call that raised.
+
+    `unavailable`: another model may serve it. `points_refused`: a cache point was refused; `refusal` is what to
+    remember of it, None where Bedrock didn't tell which.
+    """
 
     error: Exception
     code: str
     at: float
     unavailable: bool = False
+    points_refused: bool = False
     refusal: Refusal | None = None
 
 
@@ -109,7 +114,7 @@ def converse_flow(
         model = models.pop(0)
         call = story.prepare(model, now)
         outcome = yield call
-        if isinstance(outcome, Failure) and outcome.refusal is not None and story.gives_up_points(outcome):
+        if isinstance(outcome, Failure) and outcome.points_refused and story.gives_up_points(outcome):
             call = story.prepare(model, outcome.at)
             outcome = yield call
         if isinstance(outcome, Reply):
@@ -209,8 +214,8 @@ class _Story:
     def prepare(self, model: Model, now: float) -> Call:
         """The call to this model: adapted to it, with its cache points, or plain where our advice fails."""
         self._plain(model)
-        if self.outline is not None:
-            self._advise("placement", lambda: self._lay(model, now))
+        if self.outline is not None and not self._advise("placement", lambda: self._lay(model, now)):
+            self._plain(model := self.written_for or model)
         request = dict(self._laid)
         if self.router is not None:
             request["modelId"] = model.invoke_id
@@ -224,7 +229,7 @@ class _Story:
         self.expected_read: Prefix | None = None
         self._laid: Mapping[str, Any] = self.request
 
-    def _lay(self, model: Model, now: float) -> None:
+    def _lay(self, model: Model, now: float) -> bool:
         prompt, outline, ledger = self.prompt, self.outline, self.context.ledger
         assert outline is not None
         if self.router is not None:
@@ -241,15 +246,17 @@ class _Story:
         self.placement, self.placed_on = placement, outline
         if placement.points:
             self.expected_read = ledger.readable(outline, model, placement.points, now)
+        return True
 
     def gives_up_points(self, failure: Failure) -> bool:
         """Remember a refused cache point; whether the same model is worth another try without it."""
         model, outline, before = self.model, self.placed_on, self.placement.points
-        if model is None or outline is None or not before or failure.refusal is None:
+        if model is None or outline is None or not before:
             return False
         self.attempts.append(Attempt(model.invoke_id, failure.code))
-        self.context.ledger.refuse(model, failure.refusal)
-        # If what is remembered would not change the placement, the next try goes without any point.
+        if failure.refusal is not None:
+            self.context.ledger.refuse(model, failure.refusal)
+        # Where it isn't told which point it was, or that changes nothing, the next try goes without any.
         self._without_points = place(outline, model, self.context.ledger, failure.at).points == before
         return True
 
@@ -261,7 +268,7 @@ class _Story:
         trace = self.trace("complete" if reply.complete else "closed early", usage)
         if reply.invoked_model_id is not None and self.router is None:
             invoked = self.context.catalog.resolve(reply.invoked_model_id, region=self.context.region)
-            trace = trace._replace(model=invoked, invoked_model_id=reply.invoked_model_id)
+            trace = replace(trace, model=invoked, invoked_model_id=reply.invoked_model_id)
         return trace
 
     def _book(self, reply: Reply, usage: Usage, model: Model, outline: Outline, now: float) -> None:
@@ -307,10 +314,15 @@ class _Story:
     def _advise(self, step: str, advice: Callable[[], _T]) -> _T | None:
         try:
             return advice()
-        except PointsmanError:
+        except _CALLERS_MISTAKES.get(step, ()):
             raise
         except Exception as exc:  # noqa: BLE001 - advice must not break the call, whatever its fault
             self.advice_failures.append(f"{step}: {type(exc).__name__}: {exc}")
-            if step == "placement":
-                self._plain(self.model)
             return None
+
+
+# What a step may refuse for the caller's sake; anything else that it raises is its own fault.
+_CALLERS_MISTAKES: Mapping[str, tuple[type[Exception], ...]] = {
+    "outline": (InvalidRequestError,),
+    "routing": (NoEligibleModelError,),
+}

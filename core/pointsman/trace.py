@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ class Attempt(NamedTuple):
     error: str
 
 
-class Trace(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
     """The story of one request.
 
     `asked` is the `modelId` that the caller gave, `router` the name of our router if it named one, `model` what

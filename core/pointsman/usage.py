@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
 
 
-class Usage(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
     """Tokens of one request, or of many added up, in inclusive buckets.
 
     `input_tokens` is the whole prompt: what was read from the cache and what was written to it are part of it
@@ -30,7 +31,7 @@ class Usage(NamedTuple):
         """Prompt tokens written with a TTL of five minutes."""
         return self.cache_write_tokens - self.cache_write_1h_tokens
 
-    def __add__(self, other: Usage) -> Usage:  # type: ignore[override]  # of tuples it would be a longer tuple
+    def __add__(self, other: Usage) -> Usage:
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
@@ -50,7 +51,8 @@ class Usage(NamedTuple):
         }
 
 
-class Cost(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
     """USD of one request, by bucket. A bucket whose price is unknown is None, and so is the total."""
 
     uncached: Decimal | None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
 from pointsman.local import LocalEndpoint
 
 Text = Callable[..., str]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fpdf import FPDF
+
 from pointsman.local import LocalEndpoint
 
 META_ROUTER = "arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/meta.llama:1"

@@ -11,6 +11,7 @@ import pytest
 from botocore.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pointsman.catalog import CacheRules
 from pointsman.local import LocalEndpoint
 from pointsman.local.blocks import CachePoint

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
+
 from pointsman.local.chat_markup import SEPARATOR, ChatMarkup
 from pointsman.local.engines import RenderedBlock
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pointsman.catalog import Catalog
 from pointsman.local import LocalEndpoint
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from botocore.config import Config
 from botocore.exceptions import EventStreamError
+
 from pointsman.local import LocalEndpoint
 from pointsman.local.engines import (
     EngineError,

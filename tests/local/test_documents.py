@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fpdf import FPDF
+
 from pointsman.local import documents
 from pointsman.local.documents import DocumentReader
 from pointsman.local.refusals import Refusal

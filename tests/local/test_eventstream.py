@@ -9,6 +9,7 @@ import pytest
 from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pointsman.local.eventstream import encode_event, encode_exception, encode_frame
 
 NAMES = st.text(min_size=1, max_size=40).filter(lambda name: 0 < len(name.encode()) < 256)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pointsman.local.engines import EngineEvent, EnginePrompt, Finish, RenderedBlock, TextPiece, ToolCall
 from pointsman.local.extract import MESSAGE_MARKUP_TOKENS, NOTHING_FOUND, ExtractEngine, count_tokens
 from pointsman.local.instances import instance_of

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
+
 from pointsman.errors import InvalidRequestError
 from pointsman.local import LocalEndpoint
 from pointsman.local.faults import FAULTS, Faults

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from pointsman.local.kept_prefixes import KeptPrefixes
 
 

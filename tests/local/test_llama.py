@@ -19,6 +19,7 @@ from urllib.error import HTTPError
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pointsman.local.engines import (
     EngineError,
     EngineEvent,

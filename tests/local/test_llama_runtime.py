@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+
 from pointsman.local.llama_runtime import Turns, idle_cores, physical_cores
 
 

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+
 from pointsman.local.narrow_schema import narrow
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from botocore.exceptions import ParamValidationError
 from botocore.loaders import Loader
+
 from pointsman.local import LocalEndpoint
 from pointsman.local.refusals import STATUS
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from botocore.config import Config
+
 from pointsman.errors import InvalidRequestError
 from pointsman.local import LocalEndpoint, Settings, create_app
 

@@ -15,6 +15,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pointsman.errors import InvalidRequestError
 from pointsman.local import LocalEndpoint, Settings, serve
 from pointsman.local.refusals import Refusal

@@ -59,7 +59,8 @@ class _Laid:
 class LlamaEngine:
     """Serves every model id with SmolLM2, or with the GGUF file that `models` names for it.
 
-    `threads`: as many as cores are idle, unless given. Prefixes are kept in a private temporary folder of at most `kept_bytes`, deleted on `close` and at exit.
+    `threads`: as many as cores are idle, unless given. Prefixes are kept in a private temporary folder of at most
+    `kept_bytes`, deleted on `close` and at exit.
 
     Raises:
         EngineUnavailableError: xllamacpp or the weights are missing; the message names the commands.

@@ -12,7 +12,17 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from pointsman import AsyncClient, CacheRules, Catalog, Client, Ledger, NoEligibleModelError, Router, RoutingCriteria
+from pointsman import (
+    AsyncClient,
+    CacheRules,
+    Catalog,
+    Client,
+    InvalidRequestError,
+    Ledger,
+    NoEligibleModelError,
+    Router,
+    RoutingCriteria,
+)
 from pointsman.local import LocalEndpoint
 from pointsman.routing import RouterRegistry
 
@@ -342,6 +352,33 @@ def test_the_callers_refused_point_is_taken_out_once(endpoint: LocalEndpoint) ->
     assert "has refused" in second.trace["placement"]["refused"][0]["reason"]
 
 
+def test_a_refusal_that_names_no_place_is_not_remembered(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """The request is sent once more without any point, and the next one has its points again."""
+    client = Client(boto3_client, clock=endpoint.settings.clock)
+    told = {"Error": {"Code": "ValidationException", "Message": "There is nothing available to cache."}}
+    refusal = ClientError({**told, "ResponseMetadata": {"HTTPStatusCode": 400}}, "Converse")
+    first, second = _Refusing(boto3_client, refusal), _Refusing(boto3_client, None)
+    client._client = first
+    reply = client.converse(modelId=HAIKU, messages=[user(LONG, HELLO)])
+    assert [attempt["error"] for attempt in reply["pointsman"]["attempts"]] == ["ValidationException"]
+    assert reply["usage"]["cacheWriteInputTokens"] == 0
+    client._client = second
+    assert client.converse(modelId=HAIKU, messages=[user(LONG, HELLO)])["usage"]["cacheWriteInputTokens"] > 0
+
+
+class _Refusing:
+    """A boto3 client whose first call raises."""
+
+    def __init__(self, client: Any, error: Exception | None) -> None:
+        self._client, self._error = client, error
+
+    def converse(self, **request: Any) -> Any:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return self._client.converse(**request)
+
+
 def test_a_misplaced_point_of_the_callers_is_laid_where_it_is_taken(drive: Driver, client: Client) -> None:
     """A point first in its list marks the end of the list before it, and costs no refusal."""
     content = [{"cachePoint": {"type": "default"}}, {"text": HELLO}]
@@ -535,7 +572,14 @@ class _BrokenLedger(Ledger):
     record = warm_prefix = readable
 
 
-@pytest.mark.parametrize("predictor", [_Raising(), _Forgetful()], ids=["raises", "tells nothing"])
+class _Misusing:
+    def predict(self, prompts: Sequence[Any], /, *, models: Sequence[Any]) -> Mapping[str, Any]:
+        raise InvalidRequestError(f"cannot tell of {len(prompts)} prompts and {len(models)} models")
+
+
+@pytest.mark.parametrize(
+    "predictor", [_Raising(), _Forgetful(), _Misusing()], ids=["raises", "tells nothing", "raises an error of ours"]
+)
 def test_a_failing_predictor_leaves_it_to_the_fallback_model(
     predictor: Any, drive: Driver, endpoint: LocalEndpoint, boto3_client: Any
 ) -> None:
@@ -558,6 +602,29 @@ def test_a_failing_ledger_does_not_break_the_call(drive: Driver, endpoint: Local
     assert outcome.trace is not None
     assert outcome.trace["placement"]["points"] == []
     assert any("OSError" in failure for failure in outcome.trace["advice_failures"])
+
+
+def test_a_failing_placement_leaves_it_to_the_fallback_model(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """Even where another model was chosen, the plain request goes to the fallback model."""
+    ledger = _UnplacingLedger()
+    client = Client(boto3_client, ledger=ledger, clock=endpoint.settings.clock)
+    reply = client.converse(modelId=CLAUDE_ROUTER, messages=[user(LONG, HELLO)])
+    assert "haiku" in reply["pointsman"]["decision"]["model"]
+    assert reply["trace"]["promptRouter"]["invokedModelId"].endswith(SONNET)
+    assert reply["pointsman"]["placement"]["points"] == []
+    assert reply["pointsman"]["advice_failures"] == ["placement: OSError: the ledger's store is gone"]
+
+
+class _UnplacingLedger(Ledger):
+    """Fails once the decision has been made: when the chosen model's points are checked against the ledger."""
+
+    decided = 0
+
+    def warm_prefix(self, *args: Any) -> Any:
+        self.decided += 1
+        if self.decided > 2:
+            raise OSError("the ledger's store is gone")
+        return super().warm_prefix(*args)
 
 
 def test_a_request_of_another_shape_is_left_to_botocore(drive: Driver, client: Client, endpoint: LocalEndpoint) -> None:

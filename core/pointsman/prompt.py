@@ -197,8 +197,10 @@ class Prompt:
             InvalidRequestError: names the value and what to do. Wrong types are left to botocore.
         """
         config = self.request.get("inferenceConfig")
+        if not config or not isinstance(config, Mapping):
+            return
         for name in ("temperature", "topP"):
-            value = config.get(name) if isinstance(config, Mapping) else None
+            value = config.get(name)
             if isinstance(value, int | float) and not 0 <= value <= 1:
                 raise InvalidRequestError(f"inferenceConfig.{name} is {value!r}; it must be from 0 to 1.")
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pointsman.cache.ledger import Ledger, effective
 from pointsman.catalog import Model
 from pointsman.prompt import SECTIONS, Block, CachePoint, Outline
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class Placement(NamedTuple):
     """All the cache points of one prompt for one model, in the order of its blocks.
 
     `by_caller` are the blocks behind which the caller had placed a point himself. `refused` are points of his that
@@ -38,16 +37,16 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
         return _as_the_caller_wrote(outline, model, ledger)
     if not outline.points and not outline.reaches(len(outline.blocks) - 1, model.cache.minimum_tokens):
         return NO_POINTS
-    kept, refused = _callers_points(outline, model, ledger)
+    kept, refused = _callers_points(outline, model, ledger) if outline.points else ((), ())
     points = {point.after: point for point in kept}
     for index in _candidates(outline, model, ledger, now):
         if len(points) >= model.cache.max_points:
             break
         if index not in points:
-            points[index] = CachePoint(index, _ttl_at(index, kept))
+            points[index] = CachePoint(index, _ttl_at(index, kept) if kept else "5m")
     return Placement(
-        points=tuple(points[index] for index in sorted(points)),
-        by_caller=frozenset(point.after for point in kept),
+        points=tuple([points[index] for index in sorted(points)]),
+        by_caller=frozenset([point.after for point in kept]),
         refused=refused,
     )
 
@@ -107,19 +106,19 @@ def _callers_points(
     return tuple(kept[len(excess) :]), tuple(refused)
 
 
-def _candidates(outline: Outline, model: Model, ledger: Ledger, now: float) -> Iterator[int]:
+def _candidates(outline: Outline, model: Model, ledger: Ledger, now: float) -> list[int]:
     """Blocks to place a point behind, the most valuable first."""
     if not model.cache.supported:
-        return
+        return []
     ends = _ends(outline.blocks)
     usable = [index for end in ends if (index := _usable(outline, model, ledger, end)) is not None]
     warm = ledger.warm_prefix(outline, model, now)
-    if warm is not None:
-        found = ledger.readable(outline, model, [CachePoint(index) for index in usable], now)
-        takes_it = refusal_reason(outline, model, ledger, warm.after) is None
-        if (found is None or found.after < warm.after) and takes_it:
-            yield warm.after
-    yield from usable
+    if warm is None:
+        return usable
+    found = ledger.readable(outline, model, [CachePoint(index) for index in usable], now)
+    takes_it = refusal_reason(outline, model, ledger, warm.after) is None
+    out_of_sight = found is None or found.after < warm.after
+    return [warm.after, *usable] if out_of_sight and takes_it else usable
 
 
 def _ends(blocks: tuple[Block, ...]) -> Iterator[int]:

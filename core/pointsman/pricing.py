@@ -52,13 +52,14 @@ def cost_of(usage: Usage, price: Price | None) -> Cost:
     if price is None:
         return Cost(uncached=None, cache_read=None, cache_write=None, output=None)
     price = price.at(usage.input_tokens)
+    written = _bill(usage.cache_write_tokens, price.cache_write.get("5m"))
+    if usage.cache_write_1h_tokens:
+        within_5m = _bill(usage.cache_write_5m_tokens, price.cache_write.get("5m"))
+        written = _sum(within_5m, _bill(usage.cache_write_1h_tokens, price.cache_write.get("1h")))
     return Cost(
         uncached=_bill(usage.uncached_tokens, price.input),
         cache_read=_bill(usage.cache_read_tokens, price.cache_read),
-        cache_write=_sum(
-            _bill(usage.cache_write_5m_tokens, price.cache_write.get("5m")),
-            _bill(usage.cache_write_1h_tokens, price.cache_write.get("1h")),
-        ),
+        cache_write=written,
         output=_bill(usage.output_tokens, price.output),
     )
 

@@ -143,7 +143,9 @@ class Outline(NamedTuple):
 
     def reaches(self, index: int, minimum: int | None) -> bool:
         """Whether the prefix that ends at `index` has at least `minimum` tokens, as far as can be told."""
-        return minimum is None or index >= self.first_unknown or self.tokens_to(index) >= minimum
+        if minimum is None or index < 0:
+            return minimum is None
+        return index >= self.first_unknown or round(self.sums[index] * self.scale) >= minimum
 
     def prefix(self, index: int) -> Prefix:
         """The prefix that ends with the block at `index`."""
@@ -252,8 +254,10 @@ class Prompt:
         """
         key = key or _PROCESS_KEY
         walk = _Walk()
-        walk.over("tools", None, self.tools)
-        walk.over("system", None, self.system)
+        if tools := self.tools:
+            walk.over("tools", None, tools)
+        if system := self.system:
+            walk.over("system", None, system)
         turn_end, in_tool_loop = 0, False
         for message in self.messages:
             role = message["role"]
@@ -286,14 +290,14 @@ class Prompt:
         """
         laid = _Layer({point.after: point.ttl for point in points}, replacing)
         request = dict(self.request)
-        if self.tools:
-            tools = laid.over(self.tools)
-            if tools is not self.tools:
-                request["toolConfig"] = {**request["toolConfig"], "tools": tools}
-        if self.system:
-            request["system"] = laid.over(self.system)
-        if self.messages:
-            request["messages"] = laid.over_messages(self.messages)
+        if tools := self.tools:
+            with_points = laid.over(tools)
+            if with_points is not tools:
+                request["toolConfig"] = {**request["toolConfig"], "tools": with_points}
+        if system := self.system:
+            request["system"] = laid.over(system)
+        if messages := self.messages:
+            request["messages"] = laid.over_messages(messages)
         return request
 
     def without_cache_points(self) -> dict[str, Any]:
@@ -425,8 +429,7 @@ class _Walk:
         update, copy, new = chain.update, chain.copy, tuple.__new__
         hashes, kinds = self.hashes, self.kinds
         blocks: list[Block] = []
-        ends = [start for _, _, start in self._runs[1:]]
-        ends.append(len(hashes))
+        ends = [*(start for _, _, start in self._runs), len(hashes)][1:]
         section_before = ""
         for (section, role, start), end in zip(self._runs, ends, strict=True):
             if section == "messages" != section_before:

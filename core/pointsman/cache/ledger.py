@@ -160,7 +160,7 @@ class Ledger:
 def effective(outline: Outline, model: Model, index: int) -> bool:
     """Whether a point behind that block caches anything: not below the model's minimum, nor above its maximum."""
     rules = model.cache
-    if not rules.supported or not outline.reaches(index, rules.minimum_tokens):
+    if not rules.max_points or not outline.reaches(index, rules.minimum_tokens):
         return False
     return rules.maximum_tokens is None or outline.tokens_to(index) <= rules.maximum_tokens
 

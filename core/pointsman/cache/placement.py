@@ -35,12 +35,13 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
     """
     if not model.known:
         return _as_the_caller_wrote(outline, model, ledger)
-    if not outline.points and not outline.reaches(len(outline.blocks) - 1, model.cache.minimum_tokens):
+    rules = model.cache
+    if not outline.points and not (rules.max_points and outline.reaches(len(outline.blocks) - 1, rules.minimum_tokens)):
         return NO_POINTS
     kept, refused = _callers_points(outline, model, ledger) if outline.points else ((), ())
     points = {point.after: point for point in kept}
     for index in _candidates(outline, model, ledger, now):
-        if len(points) >= model.cache.max_points:
+        if len(points) >= rules.max_points:
             break
         if index not in points:
             points[index] = CachePoint(index, _ttl_at(index, kept) if kept else "5m")
@@ -65,7 +66,7 @@ def _as_the_caller_wrote(outline: Outline, model: Model, ledger: Ledger) -> Plac
 def refusal_reason(outline: Outline, model: Model, ledger: Ledger, index: int) -> str | None:
     """Why the model would refuse a cache point behind that block, or None if it takes it."""
     rules, block = model.cache, outline.blocks[index]
-    if not rules.supported:
+    if not rules.max_points:
         return f"{model.id} does not cache"
     if block.section not in rules.sections:
         return f"{model.id} takes no cache point in {block.section}"
@@ -108,8 +109,6 @@ def _callers_points(
 
 def _candidates(outline: Outline, model: Model, ledger: Ledger, now: float) -> list[int]:
     """Blocks to place a point behind, the most valuable first."""
-    if not model.cache.supported:
-        return []
     ends = _ends(outline.blocks)
     usable = [index for end in ends if (index := _usable(outline, model, ledger, end)) is not None]
     warm = ledger.warm_prefix(outline, model, now)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pointsman import Block, CachePoint, InvalidRequestError, Outline, Prompt
-from pointsman.prompt import Prefix, block_kind
+from pointsman.outline import Prefix, block_kind
 from pointsman.tokens import EstimatedTokens
 
 KEY = b"a key of the tests"

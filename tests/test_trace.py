@@ -10,7 +10,7 @@ import pytest
 
 from pointsman import Block, CachePoint, Catalog, Outline, Placement, Price, Usage
 from pointsman.adapt import Change
-from pointsman.prompt import Prefix
+from pointsman.outline import Prefix
 from pointsman.trace import Attempt, Trace
 
 MODEL = replace(

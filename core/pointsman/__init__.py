@@ -21,8 +21,9 @@ if TYPE_CHECKING:
         PointsmanWarning,
         PromptRouterError,
     )
+    from pointsman.outline import Block, Outline
     from pointsman.pricing import Price
-    from pointsman.prompt import Block, Outline, Prompt
+    from pointsman.prompt import Prompt
     from pointsman.routing import Decision, QualityPredictor, Router, RouterRegistry, RoutingCriteria
     from pointsman.trace import Trace
     from pointsman.usage import Cost, Usage
@@ -31,7 +32,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AsyncClient": "client",
-    "Block": "prompt",
+    "Block": "outline",
     "CachePoint": "cache",
     "CacheRules": "catalog",
     "Capabilities": "catalog",
@@ -43,7 +44,7 @@ _HOME = {
     "Ledger": "cache",
     "Model": "catalog",
     "NoEligibleModelError": "errors",
-    "Outline": "prompt",
+    "Outline": "outline",
     "Placement": "cache",
     "PointsmanError": "errors",
     "PointsmanWarning": "errors",

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pointsman.catalog import Model
-from pointsman.prompt import Outline, Prompt
+from pointsman.outline import Outline
+from pointsman.prompt import Prompt
 
 _THINKING_FIELDS = ("thinking", "reasoning_config", "reasoningConfig")
 

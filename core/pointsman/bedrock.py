@@ -15,7 +15,7 @@ from pointsman.cache import Refusal
 from pointsman.catalog import ProfileResolver
 from pointsman.errors import InvalidRequestError
 from pointsman.flow import Failure, Reply
-from pointsman.prompt import block_kind
+from pointsman.outline import block_kind
 from pointsman.usage import Usage
 
 # Another model may serve what these refuse. In a stream the same codes come in lower camel case.

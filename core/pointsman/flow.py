@@ -18,7 +18,8 @@ from pointsman.cache import Ledger, Refusal, place
 from pointsman.cache.placement import NO_POINTS
 from pointsman.catalog import Catalog, Model
 from pointsman.errors import InvalidRequestError, NoEligibleModelError
-from pointsman.prompt import Outline, Prefix, Prompt
+from pointsman.outline import Outline, Prefix
+from pointsman.prompt import Prompt
 from pointsman.prompt_routers import as_arn, split_router_arn
 from pointsman.routing import Decision, Router, RouterRegistry
 from pointsman.routing.router import ranked

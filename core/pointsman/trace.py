@@ -10,8 +10,8 @@ from pointsman.adapt import Change
 from pointsman.cache import Placement
 from pointsman.cache.placement import NO_POINTS
 from pointsman.catalog import Model
+from pointsman.outline import Outline, Prefix
 from pointsman.pricing import cost_of, cost_without_cache
-from pointsman.prompt import Outline, Prefix
 from pointsman.routing import Decision
 from pointsman.usage import Cost, Usage
 

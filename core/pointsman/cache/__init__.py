@@ -2,6 +2,6 @@
 
 from pointsman.cache.ledger import Ledger, Refusal
 from pointsman.cache.placement import Placement, place
-from pointsman.prompt import CachePoint
+from pointsman.outline import CachePoint
 
 __all__ = ["CachePoint", "Ledger", "Placement", "Refusal", "place"]

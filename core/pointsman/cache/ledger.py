@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pointsman.catalog import Model, named_by
-from pointsman.prompt import CachePoint, Outline, Prefix
+from pointsman.outline import CachePoint, Outline, Prefix
 from pointsman.usage import Usage
 
 if TYPE_CHECKING:

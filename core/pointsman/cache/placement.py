@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pointsman.cache.ledger import Ledger, effective
 from pointsman.catalog import Model
-from pointsman.prompt import SECTIONS, Block, CachePoint, Outline
+from pointsman.outline import SECTIONS, Block, CachePoint, Outline
 
 
 class Placement(NamedTuple):

@@ -14,8 +14,9 @@ from pointsman.cache import Ledger, Placement, place
 from pointsman.cache.ledger import effective
 from pointsman.catalog import Model
 from pointsman.errors import InvalidRouterError
+from pointsman.outline import Outline
 from pointsman.pricing import cost_of
-from pointsman.prompt import Outline, Prompt
+from pointsman.prompt import Prompt
 from pointsman.routing.criteria import RoutingCriteria
 from pointsman.routing.quality import QualityPredictor, SurfacePredictor
 from pointsman.usage import Usage

@@ -28,7 +28,8 @@ _UNAVAILABLE = frozenset(
     }
 )
 
-# The refusals that Bedrock was seen to give to cache points (bedrock.md A7, 2026-11-22).
+# The refusals that Bedrock was seen to give to cache points (LibreChat#13838, litellm PR#39210, strands-agents PR#3677
+# and #1966, opencode#36517; read 2026-11-22).
 _NAMES_CACHING = re.compile(r"cache.?point|prompt caching|available to cache|cache_control", re.IGNORECASE)
 _POINTER = re.compile(r"(toolConfig[/.]tools|system|messages)(?:[/.](\d+))?(?:[/.]content[/.](\d+))?")
 

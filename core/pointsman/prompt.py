@@ -22,8 +22,8 @@ _MOST_BYTES_PER_TOKEN = 8
 _WORDS_OF_A_QUESTION = 4
 _PROCESS_KEY = os.urandom(32)
 
-# A change of these drops the whole cache on Bedrock (bedrock.md A6: thinking and effort measured live, the output
-# schema by users' reports; 2026-11-22). Sampling parameters don't.
+# A change of these drops the whole cache on Bedrock: thinking and effort by live measurements (cachecanary 0.4.0), the
+# output schema by users' reports (re:Post QU_a6utfM7T9CXj1sWljgCfQ); read 2026-11-22. Sampling parameters don't.
 _ROOT_FIELDS = ("thinking", "reasoning", "reasoning_config", "reasoningConfig", "output_config", "effort")
 
 
@@ -189,7 +189,7 @@ class Prompt:
         return orjson.dumps([told, output], default=plain) if told or output else b""
 
     def _messages_root(self, kinds: Iterable[str]) -> bytes:
-        # Both drop the cached messages, and nothing before them (bedrock.md A6).
+        # Both drop the cached messages, and nothing before them (Anthropic's documentation of prompt caching).
         forced = "toolConfig" in self.request and self.forces_tool
         return b"forced" * forced + b"images" * ("image" in kinds)
 

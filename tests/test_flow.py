@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -23,6 +24,7 @@ from pointsman import (
     Router,
     RoutingCriteria,
 )
+from pointsman.flow import Failure, converse_flow
 from pointsman.local import LocalEndpoint
 from pointsman.routing import RouterRegistry
 
@@ -364,6 +366,18 @@ def test_a_refusal_that_names_no_place_is_not_remembered(endpoint: LocalEndpoint
     assert reply["usage"]["cacheWriteInputTokens"] == 0
     client._client = second
     assert client.converse(modelId=HAIKU, messages=[user(LONG, HELLO)])["usage"]["cacheWriteInputTokens"] > 0
+
+
+def test_points_are_given_up_for_the_model_that_refused_them_only(client: Client) -> None:
+    """A refusal that names no place costs the next model, which takes over for another reason, none of its points."""
+    request = {"modelId": CLAUDE_ROUTER, "messages": [user(LONG, HELLO)]}
+    flow = converse_flow(request, client.context, now=0.0)
+    first = next(flow)
+    error = ClientError({"Error": {"Code": "ValidationException", "Message": "?"}}, "Converse")
+    again = flow.send(Failure(error=error, code="ValidationException", at=0.0, points_refused=True))
+    other = flow.send(Failure(error=error, code="ThrottlingException", at=0.0, unavailable=True))
+    assert first.model is again.model is not other.model
+    assert [b"cachePoint" in orjson.dumps(call.request) for call in (first, again, other)] == [True, False, True]
 
 
 class _Refusing:

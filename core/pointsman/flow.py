@@ -120,7 +120,7 @@ def converse_flow(
             outcome = yield call
         if isinstance(outcome, Reply):
             return story.account(outcome, now)
-        story.attempts.append(Attempt(model.invoke_id, outcome.code))
+        story.attempts.append(Attempt(call.model.invoke_id, outcome.code))
         if not (outcome.unavailable and models):
             return story.trace("failed")
         now = outcome.at
@@ -141,7 +141,7 @@ class _Story:
         self.outline: Outline | None = None
         self.attempts: list[Attempt] = []
         self.advice_failures: list[str] = []
-        self._without_points = False
+        self._pointless: Model | None = None
         self._plain(None)
 
     def check(self) -> None:
@@ -240,7 +240,7 @@ class _Story:
                 outline = prompt.outline(self.context.counter, key=ledger.key)
                 self._laid = prompt.request
         outline = self._scaled(outline, model)
-        placement = NO_POINTS if self._without_points else place(outline, model, ledger, now)
+        placement = NO_POINTS if model is self._pointless else place(outline, model, ledger, now)
         if placement.points != outline.points or (outline.misplaced and model.known):
             replacing = None if outline.misplaced else outline.points
             self._laid = prompt.with_cache_points(placement.points, replacing=replacing)
@@ -258,7 +258,8 @@ class _Story:
         if failure.refusal is not None:
             self.context.ledger.refuse(model, failure.refusal)
         # Where it isn't told which point it was, or that changes nothing, the next try goes without any.
-        self._without_points = place(outline, model, self.context.ledger, failure.at).points == before
+        if place(outline, model, self.context.ledger, failure.at).points == before:
+            self._pointless = model
         return True
 
     def account(self, reply: Reply, now: float) -> Trace:

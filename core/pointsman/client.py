@@ -136,7 +136,6 @@ class _Drive:
     def __init__(self, client: Client, request: Mapping[str, Any], *, streaming: bool) -> None:
         self._client = client
         self._open: Callable[..., Any] | None = None
-        self._asked = request.get("modelId")
         self._flow = converse_flow(request, client.context, now=client._clock(), streaming=streaming)
         self._call: Call = next(self._flow)
         self.trace: Trace | None = None

@@ -157,6 +157,7 @@ def summed(tokens: Sequence[int | None]) -> tuple[tuple[int, ...], int]:
 
 
 def turn_digest(hashes: Sequence[bytes], key: bytes) -> bytes:
+    """The name of a turn, given the hashes of all blocks up to the end of the message that began it."""
     return blake2b(b"".join(hashes), key=key[:64], digest_size=16).digest()
 
 

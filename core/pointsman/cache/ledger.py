@@ -114,7 +114,8 @@ class Ledger:
         for index in indices:
             entry = entries.get(blocks[index].digest)
             if entry is not None and entry.expires > now:
-                return Prefix(index, blocks[index].digest, entry.counted or outline.tokens_to(index))
+                prefix = outline.prefix(index)
+                return prefix._replace(tokens=entry.counted) if entry.counted else prefix
         return None
 
     def _confirm(

@@ -124,7 +124,7 @@ class _Running:
         self._socket = _bound(address)
         try:
             self.endpoint = Endpoint(settings)
-        except BaseException:
+        except BaseException:  # whatever it is: the port is given back, and it goes on
             self._socket.close()
             raise
         host, port = self._socket.getsockname()[:2]

@@ -80,7 +80,7 @@ class Runtime:
         events = self._events(call, Answer(call), headers, inline=self._is_quick(body), started=started)
         try:
             first = await anext(events)
-        except BaseException:
+        except BaseException:  # a cancelled request too must end its generation
             await events.aclose()
             raise
         return EventStreamResponse(first, events, account=self._calls.account)

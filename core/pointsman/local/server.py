@@ -174,7 +174,7 @@ class Endpoint:
             self._in_flight += 1
             try:
                 response = await answering(request, body)
-            except BaseException:
+            except BaseException:  # a cancelled request too leaves its place
                 self._release()
                 raise
             if isinstance(response, EventStreamResponse):

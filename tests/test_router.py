@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import pickle
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +28,7 @@ from pointsman import (
 )
 from pointsman.errors import InvalidRouterError
 from pointsman.pricing import cost_of
-from pointsman.routing import Candidate, Decision, RouterRegistry, choose
+from pointsman.routing import Candidate, Decision, Prediction, QualityPredictor, RouterRegistry, choose
 from pointsman.routing.router import expected_cost, expected_usage, ranked
 from pointsman.tokens import EstimatedTokens
 
@@ -176,8 +179,8 @@ class _Told:
         return {model.id: [self.qualities[model.id]] * len(prompts) for model in models}
 
 
-def _decide(router: Router, text: str, *, ledger: Ledger | None = None) -> Decision:
-    prompt = Prompt.of_text(text)
+def _decide(router: Router, asked: str | Prompt, *, ledger: Ledger | None = None) -> Decision:
+    prompt = Prompt.of_text(asked) if isinstance(asked, str) else asked
     outline = prompt.outline(EstimatedTokens(), key=b"key")
     candidates = [(CATALOG.resolve(model), outline) for model in router.model_ids]
     return router.decide(prompt, candidates, ledger=ledger or Ledger(), now=T0)
@@ -213,6 +216,82 @@ def test_a_decision_tells_all_that_was_weighed() -> None:
     assert all(0 <= one["expected_quality"] <= 1 and Decimal(one["expected_cost"]) > 0 for one in told["candidates"])
     assert (told["response_quality_difference"], told["predictor"]) == (0.05, "SurfacePredictor")
     assert told["reason"]
+
+
+class _Telling(_Told):
+    """One that was told the answers' lengths too, and what it knows them from; it has a name of its own."""
+
+    name = "hearsay"
+
+    def __init__(self, qualities: Mapping[str, float], output_tokens: Mapping[str, float], basis: str) -> None:
+        super().__init__(qualities)
+        self.output_tokens = output_tokens
+        self.basis = basis
+
+    def predict(self, prompts: Sequence[Prompt], /, *, models: Sequence[Model]) -> Mapping[str, Any]:
+        lengths = {model: np.full(len(prompts), tokens) for model, tokens in self.output_tokens.items()}
+        basis = [self.basis] * len(prompts)
+        return Prediction(super().predict(prompts, models=models), output_tokens=lengths, basis=basis)
+
+
+LITE, PRO = "amazon.nova-lite-v1:0", "amazon.nova-pro-v1:0"
+
+
+def _of_nova(predictor: QualityPredictor, d: float = 0.0) -> Router:
+    criteria = RoutingCriteria(response_quality_difference=d)
+    return Router(models=[LITE], fallback_model=PRO, criteria=criteria, predictor=predictor)
+
+
+@pytest.mark.parametrize(
+    ("output_tokens", "most", "expected"),
+    [
+        ({}, None, [300, 300]),
+        ({LITE: 700.4}, None, [700, 300]),
+        ({LITE: 700.4, PRO: 20.0}, None, [700, 20]),
+        ({LITE: 700.4, PRO: 20.0}, 100, [100, 20]),
+        ({LITE: math.nan, PRO: -3.0}, None, [300, 0]),
+        ({}, 20, [20, 20]),
+    ],
+    ids=["nothing known", "one model's", "both", "capped by maxTokens", "NaN and negative", "nothing known, capped"],
+)
+def test_each_model_is_billed_for_the_answer_that_it_is_expected_to_give(
+    output_tokens: Mapping[str, float], most: int | None, expected: Sequence[int]
+) -> None:
+    """As long as predicted, 300 tokens where that isn't known, and never more than the request allows."""
+    router = _of_nova(_Telling({LITE: 0.5, PRO: 0.5}, output_tokens, "hearsay"))
+    prompt = Prompt({**Prompt.of_text("Say hello.").request, "inferenceConfig": {"maxTokens": most} if most else {}})
+    decision = _decide(router, prompt)
+    assert [one.expected_output_tokens for one in decision.candidates] == expected
+    assert [one["expected_output_tokens"] for one in decision.to_dict()["candidates"]] == expected
+    outline = prompt.outline(EstimatedTokens(), key=b"key")
+    assert [one.expected_cost for one in decision.candidates] == [
+        expected_cost(outline, one.model, Ledger(), T0, output_tokens=tokens)
+        for one, tokens in zip(decision.candidates, expected, strict=True)
+    ]
+
+
+def test_a_verbose_small_model_can_be_the_dearer_one() -> None:
+    """Its answers' length outweighs its price."""
+    qualities = {LITE: 0.5, PRO: 0.5}
+    assert _decide(_of_nova(_Told(qualities)), "Hi").model.id == LITE
+    assert _decide(_of_nova(_Telling(qualities, {LITE: 9_000, PRO: 30}, "")), "Hi").model.id == PRO
+
+
+def test_a_prediction_survives_a_copy() -> None:
+    """With all that it tells: predictions cross processes."""
+    made = Prediction({LITE: np.array([0.5])}, output_tokens={LITE: np.array([9.0])}, basis=["trained"])
+    again = pickle.loads(pickle.dumps(made))
+    assert (dict(again), dict(again.output_tokens), again.basis) == ({LITE: [0.5]}, {LITE: [9.0]}, ("trained",))
+    assert Prediction.of(made) is made
+
+
+def test_a_decision_says_what_it_rests_on() -> None:
+    """The predictor by its own name or that of its class, and what it tells of this prompt."""
+    telling = _decide(_of_nova(_Telling({LITE: 0.5, PRO: 0.5}, {}, "trained")), "Hi")
+    assert (telling.predictor, telling.basis) == ("hearsay", "trained")
+    told = _decide(_of_nova(_Told({LITE: 0.5, PRO: 0.5})), "Hi")
+    assert (told.predictor, told.basis) == ("_Told", None)
+    assert (told.to_dict()["predictor"], told.to_dict()["basis"]) == ("_Told", None)
 
 
 @pytest.mark.parametrize(
@@ -293,14 +372,11 @@ def test_a_point_below_the_minimum_costs_nothing() -> None:
 
 
 def test_the_bill_counts_the_reply() -> None:
-    """300 tokens are expected of a reply, or fewer where the request allows fewer."""
-    outline = _outline(10)
-    open_ended = expected_cost(Prompt({}), outline, HAIKU, Ledger(), T0)
-    short = expected_cost(Prompt({"inferenceConfig": {"maxTokens": 20}}), outline, HAIKU, Ledger(), T0)
-    assert open_ended == cost_of(Usage(input_tokens=10, output_tokens=300), HAIKU.price).total
-    assert short == cost_of(Usage(input_tokens=10, output_tokens=20), HAIKU.price).total
+    """At the output price, however many tokens are expected of it."""
+    bill = expected_cost(_outline(10), HAIKU, Ledger(), T0, output_tokens=20)
+    assert bill == cost_of(Usage(input_tokens=10, output_tokens=20), HAIKU.price).total
 
 
 def test_a_bill_without_a_price_is_unknown() -> None:
     """None, not zero."""
-    assert expected_cost(Prompt({}), _outline(10), Model(id="x", invoke_id="x", name="x"), Ledger(), T0) is None
+    assert expected_cost(_outline(10), Model(id="x", invoke_id="x", name="x"), Ledger(), T0) is None

@@ -1,13 +1,14 @@
 """Prompt routing: routers, the criteria they decide by, and the quality that they expect."""
 
 from pointsman.routing.criteria import RoutingCriteria
-from pointsman.routing.quality import QualityPredictor, SurfacePredictor
+from pointsman.routing.quality import Prediction, QualityPredictor, SurfacePredictor
 from pointsman.routing.registry import RouterRegistry
 from pointsman.routing.router import Candidate, Decision, Router, choose
 
 __all__ = [
     "Candidate",
     "Decision",
+    "Prediction",
     "QualityPredictor",
     "Router",
     "RouterRegistry",

@@ -1,7 +1,7 @@
-"""Expected quality of a model's answer. This first version is a documented baseline, made without any training data.
+"""Expected quality of a model's answer: what a predictor is and gives, and a documented baseline without training data.
 
-It reads the surface of what is asked (the user turn's text, not the documents in it) and takes the candidate with
-the higher list price for the larger model. Knows English cues only: other languages count as hard.
+The baseline reads the surface of what is asked (the user turn's text, not the documents in it) and takes the candidate
+with the higher list price for the larger model. Knows English cues only: other languages count as hard.
 """
 
 from __future__ import annotations
@@ -20,16 +20,48 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+class Prediction(dict[str, "npt.NDArray[np.float64]"]):
+    """What is expected of some prompts: for each model's `id` an array of qualities, 0 to 1, one per prompt.
+
+    `output_tokens` maps a model's `id` to the expected length of its answers, one per prompt; a model, or a prompt
+    (NaN), of which nothing is known may lack. `basis` says per prompt what the expectation rests on ("trained",
+    "complexity prior: unlike the training data"); it is empty where the predictor doesn't tell.
+    """
+
+    __slots__ = ("basis", "output_tokens")
+
+    def __init__(
+        self,
+        qualities: Mapping[str, npt.NDArray[np.float64]],
+        /,
+        *,
+        output_tokens: Mapping[str, npt.NDArray[np.float64]] | None = None,
+        basis: Sequence[str] = (),
+    ) -> None:
+        super().__init__(qualities)
+        self.output_tokens: Mapping[str, npt.NDArray[np.float64]] = output_tokens or {}
+        self.basis = tuple(basis)
+
+    @classmethod
+    def of(cls, predicted: Mapping[str, npt.NDArray[np.float64]], /) -> Prediction:
+        """What any predictor gave: itself, or a plain mapping as a prediction that tells qualities only."""
+        return predicted if isinstance(predicted, Prediction) else cls(predicted)
+
+
 class QualityPredictor(Protocol):
     """Predicts the quality of each model's answer, from 0 to 1.
 
-    A predictor may have an attribute `resolution`: a gap between two models below it counts as none.
+    A predictor may have an attribute `resolution`: a gap between two models below it counts as none; and a `name`,
+    by which decisions call it instead of by its class.
     """
 
     def predict(
         self, prompts: Sequence[Prompt], /, *, models: Sequence[Model]
     ) -> Mapping[str, npt.NDArray[np.float64]]:
-        """For each model's `id` an array of expected quality, one value per prompt."""
+        """For each model's `id` an array of expected quality, one value per prompt.
+
+        A `Prediction` tells the answers' expected length too, and what it all rests on.
+        """
         ...
 
 

@@ -5,6 +5,7 @@ Knows expected quality and expected bills; knows nothing of requests' other need
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,10 +19,10 @@ from pointsman.outline import Outline
 from pointsman.pricing import cost_of
 from pointsman.prompt import Prompt
 from pointsman.routing.criteria import RoutingCriteria
-from pointsman.routing.quality import QualityPredictor, SurfacePredictor
+from pointsman.routing.quality import Prediction, QualityPredictor, SurfacePredictor
 from pointsman.usage import Usage
 
-# The reply's length isn't known before the call. The same length for every model keeps the comparison fair.
+# Of a reply whose length nobody predicts. The same for every such model, which keeps the comparison fair.
 EXPECTED_OUTPUT_TOKENS = 300
 
 
@@ -32,13 +33,15 @@ class Candidate:
     model: Model
     expected_quality: float
     expected_cost: Decimal | None
+    expected_output_tokens: int = EXPECTED_OUTPUT_TOKENS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The model that was chosen, every candidate that was weighed or set aside, and why.
 
-    `set_aside` maps the model ids that could not serve the request to the reason.
+    `set_aside` maps the model ids that could not serve the request to the reason. `basis` is what the expected
+    qualities rest on, in the predictor's words; None if it doesn't tell.
     """
 
     router: str
@@ -48,6 +51,7 @@ class Decision:
     set_aside: Mapping[str, str] = field(default_factory=dict)
     response_quality_difference: float = 0.0
     predictor: str | None = None
+    basis: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -60,12 +64,14 @@ class Decision:
                     "model": candidate.model.invoke_id,
                     "expected_quality": round(candidate.expected_quality, 4),
                     "expected_cost": None if candidate.expected_cost is None else str(candidate.expected_cost),
+                    "expected_output_tokens": candidate.expected_output_tokens,
                 }
                 for candidate in self.candidates
             ],
             "set_aside": dict(self.set_aside),
             "response_quality_difference": self.response_quality_difference,
             "predictor": self.predictor,
+            "basis": self.basis,
         }
 
 
@@ -103,15 +109,8 @@ class Router:
         If the fallback model is not among them, the one with the highest expected quality is the anchor.
         """
         models = [model for model, _ in candidates]
-        predicted = self.predictor.predict([prompt], models=models)
-        weighed = tuple(
-            Candidate(
-                model=model,
-                expected_quality=float(predicted[model.id][0]),
-                expected_cost=expected_cost(prompt, outline, model, ledger, now),
-            )
-            for model, outline in candidates
-        )
+        predicted = Prediction.of(self.predictor.predict([prompt], models=models))
+        weighed = tuple(_weighed(prompt, outline, model, predicted, ledger, now) for model, outline in candidates)
         chosen, reason = self.choose(weighed)
         return Decision(
             router=self.name,
@@ -119,7 +118,8 @@ class Router:
             reason=reason,
             candidates=weighed,
             response_quality_difference=self.criteria.response_quality_difference,
-            predictor=type(self.predictor).__name__,
+            predictor=getattr(self.predictor, "name", None) or type(self.predictor).__name__,
+            basis=predicted.basis[0] if predicted.basis else None,
         )
 
     def stay(self, model: Model) -> Decision:
@@ -208,10 +208,25 @@ def _cheapest(candidates: Sequence[Candidate], anchor: Candidate) -> Candidate:
     return min(candidates, key=rank)
 
 
-def expected_cost(prompt: Prompt, outline: Outline, model: Model, ledger: Ledger, now: float) -> Decimal | None:
+def _weighed(
+    prompt: Prompt, outline: Outline, model: Model, predicted: Prediction, ledger: Ledger, now: float
+) -> Candidate:
+    lengths = predicted.output_tokens.get(model.id)
+    output_tokens = _expected_output(prompt, math.nan if lengths is None else float(lengths[0]))
+    return Candidate(
+        model=model,
+        expected_quality=float(predicted[model.id][0]),
+        expected_cost=expected_cost(outline, model, ledger, now, output_tokens=output_tokens),
+        expected_output_tokens=output_tokens,
+    )
+
+
+def expected_cost(
+    outline: Outline, model: Model, ledger: Ledger, now: float, *, output_tokens: int = EXPECTED_OUTPUT_TOKENS
+) -> Decimal | None:
     """USD to expect for this request on that model: what is warm there read, what a placement adds written."""
     placement = place(outline, model, ledger, now)
-    usage = expected_usage(outline, model, placement, ledger, now, output_tokens=_expected_output(prompt))
+    usage = expected_usage(outline, model, placement, ledger, now, output_tokens=output_tokens)
     return cost_of(usage, model.price).total
 
 
@@ -240,6 +255,8 @@ def expected_usage(
     )
 
 
-def _expected_output(prompt: Prompt) -> int:
+def _expected_output(prompt: Prompt, predicted: float) -> int:
+    """Tokens of the answer: as predicted, where that is known (not NaN), and no more than the request allows."""
+    expected = max(round(predicted), 0) if math.isfinite(predicted) else EXPECTED_OUTPUT_TOKENS
     limit = (prompt.request.get("inferenceConfig") or {}).get("maxTokens")
-    return min(limit, EXPECTED_OUTPUT_TOKENS) if isinstance(limit, int) else EXPECTED_OUTPUT_TOKENS
+    return min(limit, expected) if isinstance(limit, int) else expected

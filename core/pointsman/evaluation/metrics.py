@@ -279,7 +279,8 @@ def calibration_error(predicted_gap: ArrayLike, gap: ArrayLike, bins: int = 10) 
     """Mean |predicted - observed| gap over bins of equal mass, weighted by their prompts.
 
     The expected calibration error of Naeini, Cooper and Hauskrecht (AAAI 2015), for a gap in place of a probability
-    and with the adaptive bins of Nguyen and O'Connor (EMNLP 2015). Above 0 on a sample even of a perfect predictor: see `sampling_floor`.
+    and with the adaptive bins of Nguyen and O'Connor (EMNLP 2015). Even a perfect predictor's is above 0
+    on a sample: see `sampling_floor`.
     """
     found = reliability(predicted_gap, gap, bins=bins)
     total = sum(one.count for one in found)

@@ -13,7 +13,7 @@ expectation over all such orders, so that a constant score has an APGR of exactl
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -307,11 +307,16 @@ def loss_at(d: float, predicted_gap: ArrayLike, gap: ArrayLike) -> Loss:
     """
     predicted, observed = _complete(predicted_gap, gap)
     # Rounded as the router rounds it, so that 0.8 against 0.7 is a gap of 0.1.
-    lost = observed[np.round(predicted, 9) <= d]
-    if not len(lost):
+    return loss_of(observed[np.round(predicted, 9) <= d], d)
+
+
+def loss_of(lost: ArrayLike, d: float) -> Loss:
+    """The same, given what each request lost that did go to the cheaper model."""
+    (each,) = _complete(lost)
+    if not len(each):
         return Loss(sent=0, mean=math.nan, standard_error=math.nan, exceeds=False)
-    mean, error = float(np.mean(lost)), _standard_error(lost)
-    return Loss(sent=len(lost), mean=mean, standard_error=error, exceeds=mean - _ONE_SIDED_95 * error > d)
+    mean, error = float(np.mean(each)), _standard_error(each)
+    return Loss(sent=len(each), mean=mean, standard_error=error, exceeds=mean - _ONE_SIDED_95 * error > d)
 
 
 def _bin(predicted: Floats, observed: Floats) -> Bin:
@@ -354,13 +359,37 @@ def bootstrap(
     """
     if n == 0:
         return Interval(low=math.nan, high=math.nan)
+    (interval,) = bootstrap_all(lambda rows: (statistic(rows),), n, draws=draws, seed=seed, groups=groups)
+    return interval
+
+
+def bootstrap_all(
+    statistics: Callable[[Rows], Sequence[float] | Floats],
+    n: int,
+    *,
+    draws: int = 200,
+    seed: int = 0,
+    groups: ArrayLike | None = None,
+    on_draw: Callable[[int], object] = lambda _: None,
+) -> tuple[Interval, ...]:
+    """`bootstrap` of several statistics on the same draws, for `n` of at least one.
+
+    `on_draw` is told how many draws are done.
+    """
     random = np.random.default_rng(seed)
     members = None if groups is None else _members(groups)
-    found = np.array([statistic(_drawn(random, n, members)) for _ in range(draws)])
-    found = found[~np.isnan(found)]
-    if not len(found):
+    found = []
+    for draw in range(draws):
+        found.append(np.asarray(statistics(_drawn(random, n, members)), dtype=np.float64))
+        on_draw(draw + 1)
+    return tuple(_percentiles(column) for column in np.array(found).T)
+
+
+def _percentiles(drawn: Floats) -> Interval:
+    known = drawn[~np.isnan(drawn)]
+    if not len(known):
         return Interval(low=math.nan, high=math.nan)
-    low, high = np.percentile(found, (2.5, 97.5))
+    low, high = np.percentile(known, (2.5, 97.5))
     return Interval(low=float(low), high=float(high))
 
 

@@ -1,6 +1,7 @@
 """Prompt routing: routers, the criteria they decide by, and the quality that they expect."""
 
 from pointsman.routing.criteria import RoutingCriteria
+from pointsman.routing.outcomes import Outcomes
 from pointsman.routing.quality import Prediction, QualityPredictor, SurfacePredictor
 from pointsman.routing.registry import RouterRegistry
 from pointsman.routing.router import Candidate, Decision, Router, choose
@@ -8,6 +9,7 @@ from pointsman.routing.router import Candidate, Decision, Router, choose
 __all__ = [
     "Candidate",
     "Decision",
+    "Outcomes",
     "Prediction",
     "QualityPredictor",
     "Router",

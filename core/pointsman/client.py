@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 from typing import Any
 
 from pointsman.bedrock import pool_size_of, read_failure, read_reply, region_of
@@ -37,6 +38,7 @@ class Client:
         routers: a registry, or routers to add to the default ones.
         catalog, ledger: shared between clients where they are given.
         clock: seconds, as `time.time` gives them.
+        random: where routers with a share of `exploration` draw from.
         on_trace: called with the `Trace` of every request that reached Bedrock, also of streams that were left.
     """
 
@@ -48,10 +50,12 @@ class Client:
         catalog: Catalog | None = None,
         ledger: Ledger | None = None,
         clock: Callable[[], float] = time.time,
+        random: Random | None = None,
         on_trace: Callable[[Trace], object] | None = None,
     ) -> None:
         self._client = boto3_client
         self._clock = clock
+        self._random = random or Random()
         self._on_trace = on_trace
         catalog = catalog or (routers.catalog if isinstance(routers, RouterRegistry) else Catalog.default())
         region = region_of(boto3_client)
@@ -136,7 +140,9 @@ class _Drive:
     def __init__(self, client: Client, request: Mapping[str, Any], *, streaming: bool) -> None:
         self._client = client
         self._open: Callable[..., Any] | None = None
-        self._flow = converse_flow(request, client.context, now=client._clock(), streaming=streaming)
+        self._flow = converse_flow(
+            request, client.context, now=client._clock(), streaming=streaming, draw=client._random.random()
+        )
         self._call: Call = next(self._flow)
         self.trace: Trace | None = None
 

@@ -63,27 +63,38 @@ class Failure:
     refusal: Refusal | None = None
 
 
+class Begun(NamedTuple):
+    """How a turn began: the `invoke_id` of the model that answered it, and how that model was come by."""
+
+    model: str
+    explored: bool
+    propensity: float
+
+
 class Turns:
     """Which model each user turn is on, so that a tool loop stays there. Bounded, thread-safe."""
 
     def __init__(self, bound: int = 4096) -> None:
         self._bound = bound
-        self._models: OrderedDict[tuple[str, bytes | None], str] = OrderedDict()
+        self._begun: OrderedDict[tuple[str, bytes | None], Begun] = OrderedDict()
         self._lock = threading.Lock()
 
-    def model_of(self, router: Router, outline: Outline) -> str | None:
-        """The id that the turn was answered by, if the request continues a tool loop."""
-        return self._models.get((router.name, outline.turn)) if outline.in_tool_loop else None
+    def begun(self, router: Router, outline: Outline) -> Begun | None:
+        """How the turn began, if the request continues a tool loop."""
+        return self._begun.get((router.name, outline.turn)) if outline.in_tool_loop else None
 
-    def remember(self, router: Router, outline: Outline, model: Model) -> None:
+    def remember(self, router: Router, outline: Outline, model: Model, decision: Decision | None) -> None:
         """Keep the model for the turn, if a tool loop may follow."""
         if "tool" not in outline.kinds:
             return
+        # A model that only stood in for the one decided on was come by in another way.
+        decided = decision if decision and decision.model.invoke_id == model.invoke_id else None
+        explored, propensity = (decided.explored, decided.propensity) if decided else (False, 1.0)
         with self._lock:
-            self._models[router.name, outline.turn] = model.invoke_id
-            self._models.move_to_end((router.name, outline.turn))
-            if len(self._models) > self._bound:
-                self._models.popitem(last=False)
+            self._begun[router.name, outline.turn] = Begun(model.invoke_id, explored, propensity)
+            self._begun.move_to_end((router.name, outline.turn))
+            if len(self._begun) > self._bound:
+                self._begun.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +110,24 @@ class Context:
 
 
 def converse_flow(
-    request: Mapping[str, Any], context: Context, *, now: float, streaming: bool = False
+    request: Mapping[str, Any],
+    context: Context,
+    *,
+    now: float,
+    streaming: bool = False,
+    draw: float | None = None,
 ) -> Generator[Call, Reply | Failure, Trace]:
     """Drive one request from the caller's words to its trace.
 
-    If the last call failed, the trace's status is "failed", and its driver raises that call's error.
+    If the last call failed, the trace's status is "failed", and its driver raises that call's error. `draw`, a random
+    number from 0 up to 1, is what a router explores by.
 
     Raises:
         InvalidRequestError, NoEligibleModelError: before anything is yielded.
     """
     story = _Story(request, context, streaming)
     story.check()
-    models = story.route(now)
+    models = story.route(now, draw)
     while True:
         model = models.pop(0)
         call = story.prepare(model, now)
@@ -148,7 +165,7 @@ class _Story:
         """Refuse what can't be meant, before anything is sent."""
         self.prompt.check()
 
-    def route(self, now: float) -> list[Model]:
+    def route(self, now: float, draw: float | None) -> list[Model]:
         """The models to try, in order: the decision, what else could serve, and the fallback model once more."""
         context = self.context
         if not isinstance(self.asked, str):
@@ -164,7 +181,7 @@ class _Story:
         router, outline = self.router, self.outline
         if outline is None:
             return [fallback]
-        return self._advise("routing", lambda: self._decide(router, outline, fallback, now)) or [fallback]
+        return self._advise("routing", lambda: self._decide(router, outline, fallback, now, draw)) or [fallback]
 
     def _outlined(self, minimum_tokens: int | None) -> Outline | None:
         """The prompt's outline; None where it is plainly too short to be cached, and so there is nothing to place."""
@@ -179,14 +196,14 @@ class _Story:
             return Model(id=model_id, invoke_id=model_id, name=model_id, known=False, region=self.context.region)
         return self.context.catalog.resolve(model_id, region=self.context.region)
 
-    def _decide(self, router: Router, outline: Outline, fallback: Model, now: float) -> list[Model]:
+    def _decide(self, router: Router, outline: Outline, fallback: Model, now: float, draw: float | None) -> list[Model]:
         candidates, set_aside = self._candidates(router, outline)
         order = able = [model for model, _ in candidates]
-        begun_on = self.context.turns.model_of(router, outline)
-        if begun_on in (staying := {model.invoke_id: model for model in able}):
-            decision = router.stay(staying[begun_on])
+        begun = self.context.turns.begun(router, outline)
+        if begun and begun.model in (staying := {model.invoke_id: model for model in able}):
+            decision = router.stay(staying[begun.model], explored=begun.explored, propensity=begun.propensity)
         else:
-            decision = router.decide(self.prompt, candidates, ledger=self.context.ledger, now=now)
+            decision = router.decide(self.prompt, candidates, ledger=self.context.ledger, now=now, draw=draw)
             order = ranked(router, decision)
         self.decision = replace(decision, set_aside=set_aside)
         rest = [model for model in order if model is not decision.model]
@@ -276,7 +293,7 @@ class _Story:
     def _book(self, reply: Reply, usage: Usage, model: Model, outline: Outline, now: float) -> None:
         context = self.context
         if self.router is not None:
-            context.turns.remember(self.router, outline, model)
+            context.turns.remember(self.router, outline, model, self.decision)
         if reply.stop_reason == "guardrail_intervened":
             return  # What a guardrail blocked was never written to the cache.
         if outline.counted:

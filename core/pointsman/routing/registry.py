@@ -7,7 +7,7 @@ from typing import Any
 
 from pointsman.catalog import named_by
 from pointsman.prompt_routers import PromptRouters, RouterRecord
-from pointsman.routing.criteria import RoutingCriteria
+from pointsman.routing.criteria import RoutingCriteria, check_fraction
 from pointsman.routing.quality import QualityPredictor, SurfacePredictor
 from pointsman.routing.router import Router
 
@@ -22,7 +22,7 @@ class RouterRegistry(PromptRouters):
 
     Args:
         routers: routers made in code, found by their `name`.
-        predictor: expected quality for the routers that are kept as the API keeps them.
+        predictor, exploration: as `Router` takes them, for the routers that are kept as the API keeps them.
         kwargs: as `PromptRouters` takes them (`region`, `account`, `path`, `catalog`).
     """
 
@@ -31,11 +31,14 @@ class RouterRegistry(PromptRouters):
         routers: Iterable[Router] = (),
         *,
         predictor: QualityPredictor | None = None,
+        exploration: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._in_code = {router.name: router for router in routers}
+        check_fraction("exploration", exploration, "such as 0.02.")
         self._predictor = predictor or SurfacePredictor()
+        self._exploration = exploration
         self._named: dict[tuple[str, str | None], Router | None] = {}
         self._named_at = self.version
 
@@ -57,4 +60,5 @@ class RouterRegistry(PromptRouters):
             fallback_model=named_by(record.fallback_model) or record.fallback_model,
             criteria=RoutingCriteria.of_api(record.response_quality_difference),
             predictor=self._predictor,
+            exploration=self._exploration,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ from pointsman.errors import InvalidRouterError
 from pointsman.outline import Outline
 from pointsman.pricing import cost_of
 from pointsman.prompt import Prompt
-from pointsman.routing.criteria import RoutingCriteria
+from pointsman.routing.criteria import RoutingCriteria, check_fraction
 from pointsman.routing.quality import Prediction, QualityPredictor, SurfacePredictor
 from pointsman.usage import Usage
 
@@ -41,7 +41,9 @@ class Decision:
     """The model that was chosen, every candidate that was weighed or set aside, and why.
 
     `set_aside` maps the model ids that could not serve the request to the reason. `basis` is what the expected
-    qualities rest on, in the predictor's words; None if it doesn't tell.
+    qualities rest on, in the predictor's words; None if it doesn't tell. `explored` tells a model that was drawn
+    at random from one that the criteria chose; `propensity` is the probability with which such a request gets this
+    model, 1 where nothing is left to chance.
     """
 
     router: str
@@ -52,6 +54,8 @@ class Decision:
     response_quality_difference: float = 0.0
     predictor: str | None = None
     basis: str | None = None
+    explored: bool = False
+    propensity: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -72,6 +76,8 @@ class Decision:
             "response_quality_difference": self.response_quality_difference,
             "predictor": self.predictor,
             "basis": self.basis,
+            "explored": self.explored,
+            "propensity": round(self.propensity, 6),
         }
 
 
@@ -80,10 +86,11 @@ class Router:
     """Models, a fallback model and the routing criteria. Models are named by id, profile id or ARN.
 
     The fallback model is always a candidate, whether `models` lists it or not. `name` is what a request's
-    `modelId` calls the router by.
+    `modelId` calls the router by. `exploration` is the share of requests that go to a candidate drawn at random, so
+    that what is learnt from them isn't blind to the models that the criteria pass over.
 
     Raises:
-        InvalidRouterError: `models` is empty or one string.
+        InvalidRouterError: `models` is empty or one string, or `exploration` not from 0 to 1.
     """
 
     models: Sequence[str]
@@ -91,10 +98,12 @@ class Router:
     criteria: RoutingCriteria
     name: str = "router"
     predictor: QualityPredictor = field(default_factory=SurfacePredictor)
+    exploration: float = 0.0
 
     def __post_init__(self) -> None:
         if isinstance(self.models, str) or not self.models:
             raise InvalidRouterError(f"models is {self.models!r}; it must be a list of model ids.")
+        check_fraction("exploration", self.exploration, "such as 0.02.")
 
     @property
     def model_ids(self) -> tuple[str, ...]:
@@ -102,17 +111,24 @@ class Router:
         return tuple(dict.fromkeys((*self.models, self.fallback_model)))
 
     def decide(
-        self, prompt: Prompt, candidates: Sequence[tuple[Model, Outline]], *, ledger: Ledger, now: float
+        self,
+        prompt: Prompt,
+        candidates: Sequence[tuple[Model, Outline]],
+        *,
+        ledger: Ledger,
+        now: float,
+        draw: float | None = None,
     ) -> Decision:
         """Choose among the models that can serve the prompt, each with the outline in its own token counts.
 
-        If the fallback model is not among them, the one with the highest expected quality is the anchor.
+        If the fallback model is not among them, the one with the highest expected quality is the anchor. `draw`, a
+        random number from 0 up to 1, decides whether to explore and which model; without it nothing is explored.
         """
         models = [model for model, _ in candidates]
         predicted = Prediction.of(self.predictor.predict([prompt], models=models))
         weighed = tuple(_weighed(prompt, outline, model, predicted, ledger, now) for model, outline in candidates)
         chosen, reason = self.choose(weighed)
-        return Decision(
+        decision = Decision(
             router=self.name,
             model=chosen.model,
             reason=reason,
@@ -121,14 +137,22 @@ class Router:
             predictor=getattr(self.predictor, "name", None) or type(self.predictor).__name__,
             basis=predicted.basis[0] if predicted.basis else None,
         )
+        if not self.exploration or draw is None:
+            return decision
+        return explore(decision, share=self.exploration, draw=draw, fallback_model=self.fallback_model)
 
-    def stay(self, model: Model) -> Decision:
-        """The decision to go on with the model that a tool loop began on: nothing is weighed anew."""
+    def stay(self, model: Model, *, explored: bool = False, propensity: float = 1.0) -> Decision:
+        """The decision to go on with the model that a tool loop began on: nothing is weighed or drawn anew.
+
+        `explored` and `propensity` are those of the decision that it began with.
+        """
         return Decision(
             router=self.name,
             model=model,
             reason="within a tool loop the turn stays on its model",
             response_quality_difference=self.criteria.response_quality_difference,
+            explored=explored,
+            propensity=propensity,
         )
 
     def choose(self, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
@@ -188,6 +212,32 @@ def choose(
     if len(within) == 1:
         return anchor, f"fallback model: no other is expected to come within {d:.2f} of it"
     return anchor, "fallback model: the cheapest for this request"
+
+
+def explore(decision: Decision, *, share: float, draw: float, fallback_model: str) -> Decision:
+    """The decision as it is with that share of requests explored: its model drawn at random if `draw` is below it.
+
+    With e the share and n models to draw from, a model's propensity is e/n, and 1 - e more for the one that the
+    criteria chose. A model without a known price is drawn only as the fallback model.
+    """
+    greedy = decision.model
+    models = [
+        one.model
+        for one in decision.candidates
+        if one.expected_cost is not None or one.model is greedy or one.model.invoke_id == fallback_model
+    ]
+    each = share / len(models)
+    if draw >= share:
+        return replace(decision, propensity=1 - share + each)
+    # Below the share the draw is uniform too: it serves for the model as well.
+    model = models[min(int(draw / each), len(models) - 1)]
+    return replace(
+        decision,
+        model=model,
+        reason=f"explored: drawn at random among {len(models)} models",
+        explored=True,
+        propensity=1 - share + each if model is greedy else each,
+    )
 
 
 def ranked(router: Router, decision: Decision) -> list[Model]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 import orjson
@@ -183,6 +184,7 @@ SCENARIOS: dict[str, list[Step]] = {
     "a router that only AWS knows": [
         {"modelId": CLAUDE_ROUTER.replace("claude:1", "claude:9"), "messages": [user(HELLO)]}
     ],
+    "explored": [{"modelId": "exploring", "messages": [user(f"{HELLO} {number}")]} for number in range(6)],
     "a reply cut short": [{"modelId": NOVA_LITE, "messages": _CHAT, "inferenceConfig": {"maxTokens": 2}}],
 }
 
@@ -192,6 +194,7 @@ FAMILIES = Router(
     fallback_model=SONNET,
     criteria=RoutingCriteria(response_quality_difference=1.0),
 )
+EXPLORING = replace(FAMILIES, name="exploring", exploration=0.5)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
@@ -206,7 +209,13 @@ def test_every_driver_tells_the_same_story(scenario: list[Step], endpoint: Local
 
 def _story(driver: Driver, scenario: list[Step], endpoint: LocalEndpoint, boto3_client: Any) -> list[Any]:
     endpoint.advance(3601)
-    client = Client(boto3_client, routers=[FAMILIES], ledger=Ledger(key=b"one"), clock=endpoint.settings.clock)
+    client = Client(
+        boto3_client,
+        routers=[FAMILIES, EXPLORING],
+        ledger=Ledger(key=b"one"),
+        clock=endpoint.settings.clock,
+        random=Random(1),
+    )
     story = []
     for step in scenario:
         if isinstance(step, tuple):
@@ -564,6 +573,76 @@ def test_another_conversation_of_the_same_tools_is_free(endpoint: LocalEndpoint,
     predictor.qualities = {"haiku": 0.1, "sonnet": 0.9}
     other = [user("Which departures are there from Thun?"), *_TOOL_LOOP[1:]]
     assert client.converse(**request, messages=other)["pointsman"]["invoked_model_id"].endswith(SONNET)
+
+
+# --- exploration ------------------------------------------------------------------------------------------------
+
+
+class _Drawing(Random):
+    """A random number generator that gives these numbers, then 0.999."""
+
+    def __init__(self, *draws: float) -> None:
+        super().__init__()
+        self.draws = list(draws)
+
+    def random(self) -> float:
+        return self.draws.pop(0) if self.draws else 0.999
+
+
+def _exploring(endpoint: LocalEndpoint, boto3_client: Any, *draws: float) -> Client:
+    """Haiku is what the criteria choose; half of the requests are explored, of those draws."""
+    registry = RouterRegistry(predictor=_Fixed(haiku=0.9, sonnet=0.9), exploration=0.5)
+    return Client(boto3_client, routers=registry, clock=endpoint.settings.clock, random=_Drawing(*draws))
+
+
+def _drawn(trace: Request | None) -> tuple[str, bool, float]:
+    """The model that was invoked, and how it was come by."""
+    assert trace is not None
+    assert not trace["advice_failures"]
+    return trace["model"].split("-")[1], trace["decision"]["explored"], trace["decision"]["propensity"]
+
+
+def test_the_client_draws_for_each_request(drive: Driver, endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """Below the share a model at random, above it the one that the criteria choose; the trace tells which it was."""
+    client = _exploring(endpoint, boto3_client, 0.1, 0.4, 0.6)
+    request = {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]}
+    drawn = [_drawn(drive(client, request).trace) for _ in range(3)]
+    assert drawn == [("haiku", True, 0.75), ("sonnet", True, 0.25), ("haiku", False, 0.75)]
+
+
+def test_the_same_seed_explores_the_same(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """The client's random numbers are an argument."""
+
+    def run() -> list[tuple[str, bool, float]]:
+        registry = RouterRegistry(exploration=0.5)
+        client = Client(boto3_client, routers=registry, clock=endpoint.settings.clock, random=Random(5))
+        request = {"modelId": CLAUDE_ROUTER, "messages": [user(HELLO)]}
+        return [_drawn(client.converse(**request)["pointsman"]) for _ in range(12)]
+
+    first = run()
+    assert run() == first
+    assert len(set(first)) == 3
+
+
+def test_a_tool_loop_is_not_explored(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """Its turn stays on the model that was drawn when it began, and goes on to tell how that was come by."""
+    client = _exploring(endpoint, boto3_client, 0.4, 0.0)
+    request = {"modelId": CLAUDE_ROUTER, "toolConfig": _TOOLS}
+    first = client.converse(**request, messages=_TOOL_LOOP[:1])["pointsman"]
+    within = client.converse(**request, messages=_TOOL_LOOP)["pointsman"]
+    assert _drawn(first) == _drawn(within) == ("sonnet", True, 0.25)
+    assert within["decision"]["reason"] == "within a tool loop the turn stays on its model"
+
+
+def test_a_stand_in_was_not_explored(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """A loop that began on the model after the one drawn is on a model that no draw chose."""
+    client = _exploring(endpoint, boto3_client, 0.4)
+    endpoint.faults.inject("throttle", model=SONNET)
+    request = {"modelId": CLAUDE_ROUTER, "toolConfig": _TOOLS}
+    first = client.converse(**request, messages=_TOOL_LOOP[:1])["pointsman"]
+    within = client.converse(**request, messages=_TOOL_LOOP)["pointsman"]
+    assert first["decision"]["model"] == SONNET
+    assert _drawn(within) == ("haiku", False, 1.0)
 
 
 # --- advice -----------------------------------------------------------------------------------------------------

@@ -152,3 +152,10 @@ def test_kept_routers_use_the_registrys_predictor() -> None:
     assert given is not None and default is not None
     assert given.predictor is own
     assert isinstance(default.predictor, SurfacePredictor)
+
+
+def test_kept_routers_explore_the_registrys_share() -> None:
+    """None by default."""
+    exploring, default = RouterRegistry(exploration=0.02).router(ARN), RouterRegistry().router(ARN)
+    assert exploring is not None and default is not None
+    assert (exploring.exploration, default.exploration) == (0.02, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import pickle
 from collections.abc import Mapping, Sequence
@@ -179,11 +180,13 @@ class _Told:
         return {model.id: [self.qualities[model.id]] * len(prompts) for model in models}
 
 
-def _decide(router: Router, asked: str | Prompt, *, ledger: Ledger | None = None) -> Decision:
+def _decide(
+    router: Router, asked: str | Prompt, *, ledger: Ledger | None = None, draw: float | None = None
+) -> Decision:
     prompt = Prompt.of_text(asked) if isinstance(asked, str) else asked
     outline = prompt.outline(EstimatedTokens(), key=b"key")
     candidates = [(CATALOG.resolve(model), outline) for model in router.model_ids]
-    return router.decide(prompt, candidates, ledger=ledger or Ledger(), now=T0)
+    return router.decide(prompt, candidates, ledger=ledger or Ledger(), now=T0, draw=draw)
 
 
 def test_what_is_warm_sways_the_decision() -> None:
@@ -316,6 +319,93 @@ def test_the_announcements_decisions(router: str, question: str, model: str) -> 
     made = RouterRegistry().router(f"arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/{router}")
     assert made is not None
     assert model in _decide(made, question).model.id
+
+
+# --- exploration ------------------------------------------------------------------------------------------------
+
+MICRO = "amazon.nova-micro-v1:0"
+
+
+def _exploring(exploration: float, **told: float) -> Router:
+    """Pro is the fallback model, and what the criteria choose unless told otherwise."""
+    return Router(
+        models=[MICRO, LITE],
+        fallback_model=PRO,
+        criteria=RoutingCriteria(response_quality_difference=0.0),
+        predictor=_Told({MICRO: 0.1, LITE: 0.2, PRO: 0.9} | told),
+        exploration=exploration,
+    )
+
+
+@pytest.mark.parametrize("exploration", [-0.1, 1.5, math.nan, True, "0.1", None])
+def test_a_share_to_explore_is_a_fraction(exploration: Any) -> None:
+    """From 0 to 1, also where a registry has it for its routers."""
+    with pytest.raises(InvalidRouterError, match="exploration"):
+        _exploring(exploration)
+    with pytest.raises(InvalidRouterError, match="exploration"):
+        RouterRegistry(exploration=exploration)
+
+
+@pytest.mark.parametrize(
+    ("draw", "model", "explored", "propensity"),
+    [
+        (0.0, MICRO, True, 0.1),
+        (0.0999, MICRO, True, 0.1),
+        (0.1, LITE, True, 0.1),
+        (0.2, PRO, True, 0.8),
+        (0.2999, PRO, True, 0.8),
+        (0.3, PRO, False, 0.8),
+        (0.9999, PRO, False, 0.8),
+    ],
+)
+def test_a_draw_below_the_share_chooses_the_model(draw: float, model: str, explored: bool, propensity: float) -> None:
+    """Three models and a share of .3: .1 for each of them, and .7 more for the one that the criteria choose."""
+    decision = _decide(_exploring(0.3), "Hi", draw=draw)
+    assert (decision.model.id, decision.explored) == (model, explored)
+    assert decision.propensity == pytest.approx(propensity)
+    assert decision.reason.startswith("explored") is explored
+    told = decision.to_dict()
+    assert (told["explored"], told["propensity"]) == (explored, pytest.approx(propensity))
+
+
+@pytest.mark.parametrize(("exploration", "draw"), [(0.0, 0.0), (0.0, None), (0.3, None)])
+def test_nothing_is_explored_without_a_share_or_a_draw(exploration: float, draw: float | None) -> None:
+    """The criteria's choice, for certain; the same as often as one asks."""
+    decisions = [_decide(_exploring(exploration), "Hi", draw=draw) for _ in range(3)]
+    assert decisions[0] == decisions[1] == decisions[2]
+    assert (decisions[0].model.id, decisions[0].explored, decisions[0].propensity) == (PRO, False, 1.0)
+
+
+@settings(settings.get_profile("laws"), max_examples=200)
+@given(exploration=st.floats(1e-9, 1), draw=st.floats(0, 1, exclude_max=True))
+def test_a_propensity_is_what_the_draws_come_to(exploration: float, draw: float) -> None:
+    """The models' propensities add up to 1, each is the share of draws that give the model, and none is 0."""
+    router = _exploring(exploration)
+    decision = _decide(router, "Hi", draw=draw)
+    others = exploration / 3
+    assert decision.propensity == pytest.approx(1 - 2 * others if decision.model.id == PRO else others)
+    assert decision.propensity > 0
+
+
+def test_what_has_no_price_is_not_explored() -> None:
+    """What can't be paid for knowingly isn't tried out, unless it is the fallback model."""
+    free = dataclasses.replace(CATALOG.resolve(MICRO), price=None)
+    prompt = Prompt.of_text("Hi")
+    outline = prompt.outline(EstimatedTokens(), key=b"key")
+    candidates = [(model, outline) for model in (free, CATALOG.resolve(LITE), CATALOG.resolve(PRO))]
+    decision = _exploring(1.0).decide(prompt, candidates, ledger=Ledger(), now=T0, draw=0.0)
+    assert (decision.model.id, decision.propensity) == (LITE, 0.5)
+    candidates = [candidates[1], (dataclasses.replace(CATALOG.resolve(PRO), price=None), outline)]
+    decision = _exploring(1.0).decide(prompt, candidates, ledger=Ledger(), now=T0, draw=0.9)
+    assert (decision.model.id, decision.propensity) == (PRO, 0.5)
+
+
+def test_a_lone_candidate_is_certain() -> None:
+    """There is nothing else to draw."""
+    prompt = Prompt.of_text("Hi")
+    outline = prompt.outline(EstimatedTokens(), key=b"key")
+    decision = _exploring(0.5).decide(prompt, [(CATALOG.resolve(LITE), outline)], ledger=Ledger(), now=T0, draw=0.1)
+    assert (decision.model.id, decision.propensity) == (LITE, 1.0)
 
 
 # --- expected bills ---------------------------------------------------------------------------------------------

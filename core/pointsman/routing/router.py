@@ -230,7 +230,7 @@ def explore(decision: Decision, *, share: float, draw: float, fallback_model: st
     if draw >= share:
         return replace(decision, propensity=1 - share + each)
     # Below the share the draw is uniform too: it serves for the model as well.
-    model = models[min(int(draw / each), len(models) - 1)]
+    model = models[min(int(draw / share * len(models)), len(models) - 1)]
     return replace(
         decision,
         model=model,

@@ -50,7 +50,7 @@ class Table:
     def numbers(self, name: str, *, strictly: bool = False) -> tuple[ColumnKind, list[float]]:
         """What kind of column it is, and its cells as numbers: NaN where missing, 1 and 0 for true and false.
 
-        A column that is mostly text is text, and has no numbers; `strictly` it may hold none.
+        A column that is text for half or more is text, and has no numbers; `strictly` it may hold none.
 
         Raises:
             InvalidRequestError: a text stands among numbers.
@@ -58,11 +58,11 @@ class Table:
         cells = [_read(cell) for cell in self.columns[name]] if not self.typed else self.columns[name]
         texts = [row for row, cell in enumerate(cells) if not _is_number(cell)]
         present = sum(cell is not None for cell in cells)
-        if texts and not strictly and 2 * len(texts) > present:
+        if texts and not strictly and 2 * len(texts) >= present:
             return "text", []
         if texts:
             shown = repr(self.columns[name][texts[0]])
-            raise self.refuse(f"{shown:.60} is not a number. Correct it or empty it.", row=texts[0], column=name)
+            raise self.refuse(f"{shown:.60} is not a number. Correct it, or empty the cell.", row=texts[0], column=name)
         values = [math.nan if cell is None else float(cell) for cell in cells]
         if all(math.isnan(value) for value in values):
             return "empty", values

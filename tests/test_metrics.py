@@ -271,7 +271,7 @@ def test_across_folds_each_is_judged_by_the_others() -> None:
     score, weak, strong = drawn(600, 3)
     pair = Scored.of(score, weak, strong, 1, 10)
     folds = np.arange(600) % 3
-    found = saved_across_folds(0.02, pair, folds)
+    (found,) = saved_across_folds((0.02,), pair, folds)
     apart = [saved_elsewhere(0.02, pair.take(folds != fold), pair.take(folds == fold)) for fold in range(3)]
     assert found.saved == pytest.approx(np.mean([one.saved for one in apart]))
     kept = sum((1 - one.loss) * pair.take(folds == fold).strong.sum() for fold, one in enumerate(apart))
@@ -281,7 +281,7 @@ def test_across_folds_each_is_judged_by_the_others() -> None:
 def test_without_another_fold_there_is_no_promise() -> None:
     """One fold has nothing to take its threshold from."""
     pair = Scored.of(PERFECT, WEAK, STRONG, 1, 10)
-    assert math.isnan(saved_across_folds(0.01, pair, np.zeros(10)).saved)
+    assert math.isnan(saved_across_folds((0.01,), pair, np.zeros(10))[0].saved)
     assert math.isnan(saved_elsewhere(0.01, pair, pair.take([False] * 10)).loss)
 
 

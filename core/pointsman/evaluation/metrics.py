@@ -132,6 +132,9 @@ class Saving:
     loss: float
 
 
+_NOTHING_SAVED = Saving(saved=math.nan, loss=math.nan)
+
+
 def cost_curve(pair: Scored) -> tuple[Floats, Floats]:
     """Mean cost and mean quality per prompt when the k neediest go to the strong model, for k from 0 to n."""
     n = len(pair.score)
@@ -157,8 +160,11 @@ def saved_at(
     share of always-strong's quality, so that 0.01 keeps 99 % of it.
     """
     pair = Scored.of(score, weak, strong, weak_cost, strong_cost)
+    if not len(pair.score):
+        return math.nan
     cost, quality = cost_curve(pair)
-    return _saving(pair, *_best_cut(pair, loss, cost, quality)).saved if len(cost) else math.nan
+    cut = _cheapest_cut(loss, pair, cost, quality)
+    return _saving(pair, float(cost[cut]), float(quality[cut])).saved
 
 
 def saved_elsewhere(loss: float, calibration: Scored, test: Scored) -> Saving:
@@ -167,51 +173,57 @@ def saved_elsewhere(loss: float, calibration: Scored, test: Scored) -> Saving:
     A threshold among equal scores sends the same share of them to the strong model on both sets.
     """
     if not len(calibration.score) or not len(test.score):
-        return Saving(saved=math.nan, loss=math.nan)
-    return _saving(test, *_bill_and_quality(test, _strong_share(loss, calibration, test)))
+        return _NOTHING_SAVED
+    (strong_share,) = _strong_shares((loss,), calibration, test)
+    return _saving(test, *_bill_and_quality(test, strong_share))
 
 
-def saved_across_folds(loss: float, pair: Scored, folds: ArrayLike) -> Saving:
-    """As `saved_elsewhere`, each fold tested with the threshold of all the others, and the folds added up.
+def saved_across_folds(losses: Sequence[float], pair: Scored, folds: ArrayLike) -> tuple[Saving, ...]:
+    """For each loss, as `saved_elsewhere`: each fold tested with the threshold of all the others, and added up.
 
     `folds` names each prompt's fold. The scores should be made out of these folds too.
     """
     names = np.asarray(folds)
-    strong_share = np.zeros(len(pair.score))
+    strong_shares = np.zeros((len(losses), len(pair.score)))
     for name in np.unique(names):
         inside = names == name
         if inside.all():
-            return Saving(saved=math.nan, loss=math.nan)
-        strong_share[inside] = _strong_share(loss, pair.take(~inside), pair.take(inside))
-    return (
-        _saving(pair, *_bill_and_quality(pair, strong_share)) if len(names) else Saving(saved=math.nan, loss=math.nan)
-    )
+            return (_NOTHING_SAVED,) * len(losses)
+        strong_shares[:, inside] = _strong_shares(losses, pair.take(~inside), pair.take(inside))
+    if not len(names):
+        return (_NOTHING_SAVED,) * len(losses)
+    return tuple(_saving(pair, *_bill_and_quality(pair, share)) for share in strong_shares)
 
 
-def _strong_share(loss: float, calibration: Scored, test: Scored) -> Floats:
+def neediest(score: ArrayLike, calls: int) -> Floats:
+    """Per prompt, the share in which it goes to the strong model when `calls` of them do: 1, 0, or a part of a tie."""
+    scores = np.asarray(score, dtype=np.float64)
+    return _above(np.sort(scores), calls, scores)
+
+
+def _strong_shares(losses: Sequence[float], calibration: Scored, test: Scored) -> list[Floats]:
     """Per prompt of `test`, the share in which the best threshold of `calibration` sends it to the strong model."""
     cost, quality = cost_curve(calibration)
-    cut = _cheapest_cut(calibration, loss, cost, quality)
-    descending = np.sort(calibration.score)[::-1]
-    if cut == 0:
-        return np.zeros(len(test.score))
-    if cut == len(descending):
-        return np.ones(len(test.score))
-    threshold = descending[cut - 1]
-    above, tied = int(np.sum(descending > threshold)), int(np.sum(descending == threshold))
-    share: Floats = np.where(test.score > threshold, 1.0, np.where(test.score == threshold, (cut - above) / tied, 0.0))
+    ascending = np.sort(calibration.score)
+    return [_above(ascending, _cheapest_cut(loss, calibration, cost, quality), test.score) for loss in losses]
+
+
+def _above(ascending: Floats, cut: int, score: Floats) -> Floats:
+    """Per score, the share in which it is among what the `cut` highest of the others are: 1, 0, or a part of a tie."""
+    n = len(ascending)
+    if cut in (0, n):
+        return np.full(len(score), float(cut > 0))
+    threshold = ascending[n - cut]
+    below, up_to = np.searchsorted(ascending, threshold, "left"), np.searchsorted(ascending, threshold, "right")
+    tied_share = (cut - (n - up_to)) / (up_to - below)
+    share: Floats = np.where(score > threshold, 1.0, np.where(score == threshold, tied_share, 0.0))
     return share
 
 
-def _cheapest_cut(pair: Scored, loss: float, cost: Floats, quality: Floats) -> int:
+def _cheapest_cut(loss: float, pair: Scored, cost: Floats, quality: Floats) -> int:
     kept = quality >= (1 - loss) * np.mean(pair.strong) - _ROUNDING
     kept[-1] = True  # Always-strong loses nothing, whatever the sums were rounded to.
     return int(np.argmin(np.where(kept, cost, np.inf)))
-
-
-def _best_cut(pair: Scored, loss: float, cost: Floats, quality: Floats) -> tuple[float, float]:
-    cut = _cheapest_cut(pair, loss, cost, quality)
-    return float(cost[cut]), float(quality[cut])
 
 
 def _bill_and_quality(pair: Scored, strong_share: Floats) -> tuple[float, float]:

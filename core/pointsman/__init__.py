@@ -21,10 +21,19 @@ if TYPE_CHECKING:
         PointsmanWarning,
         PromptRouterError,
     )
+    from pointsman.feedback import FeedbackLog
     from pointsman.outline import Block, Outline
     from pointsman.pricing import Price
     from pointsman.prompt import Prompt
-    from pointsman.routing import Decision, QualityPredictor, Router, RouterRegistry, RoutingCriteria
+    from pointsman.routing import (
+        Decision,
+        Outcomes,
+        Prediction,
+        QualityPredictor,
+        Router,
+        RouterRegistry,
+        RoutingCriteria,
+    )
     from pointsman.trace import Trace
     from pointsman.usage import Cost, Usage
 
@@ -40,14 +49,17 @@ _HOME = {
     "Client": "client",
     "Cost": "usage",
     "Decision": "routing",
+    "FeedbackLog": "feedback",
     "InvalidRequestError": "errors",
     "Ledger": "cache",
     "Model": "catalog",
     "NoEligibleModelError": "errors",
+    "Outcomes": "routing",
     "Outline": "outline",
     "Placement": "cache",
     "PointsmanError": "errors",
     "PointsmanWarning": "errors",
+    "Prediction": "routing",
     "Price": "pricing",
     "Prompt": "prompt",
     "PromptRouterError": "errors",
@@ -71,14 +83,17 @@ __all__ = [
     "Client",
     "Cost",
     "Decision",
+    "FeedbackLog",
     "InvalidRequestError",
     "Ledger",
     "Model",
     "NoEligibleModelError",
+    "Outcomes",
     "Outline",
     "Placement",
     "PointsmanError",
     "PointsmanWarning",
+    "Prediction",
     "Price",
     "Prompt",
     "PromptRouterError",

@@ -102,7 +102,7 @@ def test_every_kind_of_file_tells_the_same(write: Callable[[Rows], Path]) -> Non
 def test_a_nested_line_names_the_models_itself(tmp_path: Path) -> None:
     """Numbers beside `quality` are nobody's; a model that is not in a line was not run."""
     request = {"messages": [{"role": "user", "content": [{"text": "Why?"}]}], "inferenceConfig": {"maxTokens": 9}}
-    rows = [
+    rows: Rows = [
         {"prompt": "Why?", "latency_ms": 812, "quality": {"a": True, "b": 0.5}, "output_tokens": {"b": 7}},
         {"prompt": request, "category": "short", "quality": {"b": 0, "c": None}},
         {"prompt": "How?", "quality": {"c": 1}},
@@ -342,7 +342,7 @@ def test_requests_are_the_same_by_content() -> None:
         content = [{"document": {"format": "pdf", "name": "d", "source": {"bytes": more.pop("data", b"1")}}}]
         return Prompt({"messages": [{"role": "user", "content": content}], **more})
 
-    same = Prompt(dict(reversed(request(system=[{"text": "Be brief."}]).request.items())))
+    same = Prompt(dict(list(request(system=[{"text": "Be brief."}]).request.items())[::-1]))
     prompts = (
         request(system=[{"text": "Be brief."}]),
         same,

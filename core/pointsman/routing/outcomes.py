@@ -5,12 +5,11 @@ Knows what the columns of a file of labelled prompts mean; reading one is left t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from pointsman.errors import InvalidRequestError
 from pointsman.outline import plain
@@ -112,7 +111,7 @@ class Outcomes:
         """The same with each prompt once, where it first stood: what several rows tell of it becomes their mean."""
         import numpy as np
 
-        rows: dict[str | bytes, int] = {}
+        rows: dict[str | tuple[str], int] = {}
         row_of = np.array([rows.setdefault(_identity(prompt), len(rows)) for prompt in self.prompts], np.intp)
         if len(rows) == len(self):
             return self
@@ -254,10 +253,9 @@ def _as_array(values: Sequence[float]) -> npt.NDArray[np.float64]:
     return np.array(values, np.float64)
 
 
-def _identity(prompt: str | Prompt) -> str | bytes:
-    if isinstance(prompt, str):
-        return prompt
-    return orjson.dumps(prompt.request, default=plain, option=orjson.OPT_SORT_KEYS)
+def _identity(prompt: str | Prompt) -> str | tuple[str]:
+    # Not orjson: what a log kept may hold half a surrogate pair.
+    return prompt if isinstance(prompt, str) else (json.dumps(prompt.request, default=plain, sort_keys=True),)
 
 
 def _is_length(name: str) -> bool:

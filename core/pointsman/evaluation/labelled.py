@@ -119,10 +119,10 @@ class _Decisions:
             try:
                 trace = _trace({**request, "modelId": router.name}, context)
             except (InvalidRequestError, NoEligibleModelError) as exc:
-                self._failures[f"{router.name}: {exc}"] += 1
+                self._failures[f"{router.name}: {type(exc).__name__}"] += 1
                 yield None
                 continue
-            self._failures.update(f"{router.name}: {failure}" for failure in trace.advice_failures)
+            self._failures.update(f"{router.name}: {_nameless(failure)}" for failure in trace.advice_failures)
             weighed = trace.decision.candidates if trace.decision else ()
             yield self._known(row, trace.model.id, {one.model.id: one.expected_quality for one in weighed})
 
@@ -141,6 +141,11 @@ def _trace(request: Mapping[str, Any], context: Context) -> Trace:
         trace: Trace = done.value
         return trace
     raise AssertionError("an answered call ends the flow")
+
+
+def _nameless(failure: str) -> str:
+    """The step that failed and the kind of error: what it says besides may quote the prompt."""
+    return ": ".join(failure.split(": ")[:2])
 
 
 def _column(outcomes: Outcomes, model: Model, catalog: Catalog) -> str:

@@ -1,0 +1,274 @@
+"""How hard a prompt looks: a documented prior, without training, for wherever no trained head applies.
+
+A question is hard where much must be held together to answer it, and it has to be worked out. It is easy where it
+asks for a concept, a known fact or a small change to a given text, however much is told around it. Three parts add
+up, in logits:
+
+- **load**: the logarithms of how many things are told (words that carry content), of the links between them
+  (conditions, comparisons, negations, references) and of the clauses (commas);
+- **work**: what has to be worked out, the cues of `WORK`, together at most 1;
+- **ease**: what can be answered offhand, the cues of `EASE`, together at most `MOST_EASE`; it also takes away most of
+  the load, because what stands around an easy question doesn't make it hard.
+
+The cues are English words and the marks of any language. A text that it can't read counts as hard, never as easy.
+Knows a text and list prices; knows nothing of outcomes. The lists of words stand in `pointsman.routing.cue_words`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+
+from pointsman.catalog import Model
+from pointsman.prompt import Prompt
+from pointsman.routing import cue_words
+from pointsman.routing.quality import Prediction
+
+MOST_CHARACTERS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cue:
+    """Something that is looked for in a prompt. Each occurrence adds `weight`, up to `most` of them."""
+
+    looks_for: str
+    weight: float
+    most: int = 1
+
+
+WORK: Mapping[str, Cue] = MappingProxyType(
+    {
+        "reasoning": Cue(looks_for="verbs that ask for it: explain, prove, compare, design, debug", weight=0.7, most=2),
+        "puzzle": Cue(looks_for="how come, what am I, how could, what has ...: a riddle's turns", weight=0.7, most=2),
+        "leaning": Cue(looks_for="a question that leans on what was told before it: they, his, that", weight=0.7),
+        "quantity": Cue(looks_for="how many, how much, how long", weight=0.5),
+        "arithmetic": Cue(looks_for="sum, average, odds, letters, digits", weight=0.4, most=2),
+        "number": Cue(looks_for="numbers, in digits or words", weight=0.3, most=3),
+        "formula": Cue(looks_for="= ^ \\ + < > * /", weight=0.3, most=4),
+        "code": Cue(looks_for="( { [ == _ ; `", weight=0.15, most=8),
+        "logic": Cue(looks_for="conditions and negations: if, unless, but, never", weight=0.25, most=4),
+        "relation": Cue(looks_for="comparisons and quantifiers: more, twice, each, only", weight=0.2, most=4),
+    }
+)
+EASE: Mapping[str, Cue] = MappingProxyType(
+    {
+        "concept": Cue(looks_for="what is (a) X?, what does X mean?, the purpose of X", weight=0.8),
+        "definition": Cue(looks_for="define, meaning, stands for, synonym", weight=0.5),
+        "brevity": Cue(looks_for="an answer of a line: in one sentence, briefly, in simple words", weight=0.6),
+        "chore": Cue(looks_for="a small change to a text: translate, summarise, fix the typos", weight=0.6),
+    }
+)
+# Round numbers, set by hand near to those of a fit to public outcomes and everyday prompts. Fits that leave one data
+# set out rank its prompts about as these do (training/complexity.py): it is not the weights that the ranking hangs on.
+BIAS = -3.2
+PER_THINGS, PER_LINKS, PER_CLAUSES = 1.0, 1.5, 1.5
+PER_WORK, PER_EASE = 4.0, -3.0
+MOST_EASE = 1.2
+LOAD_DISCOUNT, WORK_DISCOUNT = 0.6, 0.4
+# Two logits count as one, so that the value still tells hard prompts apart instead of calling all of them 1.
+SPREAD = 2.0
+UNREADABLE = 0.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What was found in a prompt: logarithms of the counts of things, links and clauses; work 0 to 1; ease 0 to 1.2."""
+
+    things: float
+    links: float
+    clauses: float
+    work: float
+    ease: float
+
+    def parts(self) -> tuple[float, float, float, float, float]:
+        """Things, links, clauses and work, less what ease takes away from them, and ease: what the weights apply to."""
+        ease = min(self.ease, 1.0)
+        told = 1 - LOAD_DISCOUNT * ease
+        return (
+            told * self.things,
+            told * self.links,
+            told * self.clauses,
+            (1 - WORK_DISCOUNT * ease) * self.work,
+            self.ease,
+        )
+
+
+def complexity(text: str) -> float:
+    """How hard a question looks, 0 to 1; 0.5 parts the two kinds. Reads its first and last 2,048 characters.
+
+    Another language, or no words at all, is at least `UNREADABLE`; nothing is 0.
+    """
+    plain = _plain(text)
+    if not plain:
+        return 0.0
+    words = _WORD.findall(plain)
+    kinds = Counter(map(_kind, words))
+    things, links, clauses, work, ease = _read(plain, words, kinds).parts()
+    total = PER_THINGS * things + PER_LINKS * links + PER_CLAUSES * clauses + PER_WORK * work + PER_EASE * ease + BIAS
+    looks = 1 / (1 + math.exp(-total / SPREAD))
+    return looks if _is_english(words, kinds) else max(looks, UNREADABLE)
+
+
+def read(text: str) -> Reading:
+    """What `complexity` finds in a text, before it is weighed."""
+    plain = _plain(text)
+    words = _WORD.findall(plain)
+    return _read(plain, words, Counter(map(_kind, words)))
+
+
+class ComplexityPredictor:
+    """Expected quality from `complexity` and list prices: for models and prompts of which no outcomes are known.
+
+    Expected quality is `0.9 - 0.52 * complexity * (0.4 + weakness)`. `weakness` is 0 for the dearest of the candidates
+    and 1 for the cheapest: the square root of the distance in the logarithm of the output price (halfway down in price
+    is more than halfway down in quality); 0.5 where a price is unknown. All of it is set by hand. The prior tells two
+    kinds of prompt apart and little more, so `resolution` is the gap between the dearest and the cheapest at a
+    complexity of one half: for every response quality difference up to 0.26, the default Claude router's included, an
+    easy prompt goes to the cheapest and a hard one doesn't.
+    """
+
+    resolution = 0.26
+
+    def predict(self, prompts: Sequence[Prompt], /, *, models: Sequence[Model]) -> Prediction:
+        """For each model's `id` an array of expected quality, one value per prompt."""
+        import numpy as np  # Late: importing this package must not load it.
+
+        hard = np.array([complexity(prompt.question()) for prompt in prompts], np.float64)
+        return Prediction(
+            {
+                model.id: 0.9 - 2 * self.resolution * hard * (0.4 + weak)
+                for model, weak in zip(models, _weakness(models), strict=True)
+            },
+            basis=["complexity prior"] * len(prompts),
+        )
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def _plain(text: str) -> str:
+    """The capped text in lower case with single spaces, without greeting, plea and thanks: manners ask nothing."""
+    half = MOST_CHARACTERS // 2
+    capped = text if len(text) <= MOST_CHARACTERS else f"{text[:half]} {text[-half:]}"
+    plain = " ".join(capped.lower().replace("\u2019", "'").split())
+    if greeting := _GREETING.match(plain):
+        plain = plain[greeting.end() :] or plain
+    if thanks := _THANKS.search(plain, max(len(plain) - _A_THANKS, 1)):
+        plain = plain[: thanks.start()]
+    return plain
+
+
+def _read(plain: str, words: Sequence[str], kinds: Mapping[str | None, int]) -> Reading:
+    numbers = sum(map(str.isdecimal, words))
+    # What is asked stands at the beginning or at the end.
+    ends = plain if len(plain) <= 2 * _AN_END else f"{plain[:_AN_END]} {plain[-_AN_END:]}"
+    found: dict[str | None, int] = {
+        **kinds,
+        "number": kinds["number"] + numbers,
+        "logic": kinds["condition"] + kinds["negation"],
+        "relation": kinds["comparison"] + kinds["quantifier"],
+        "formula": sum(map(plain.count, "=^\\+<>*/")),
+        "code": sum(map(plain.count, ("(", "{", "[", "==", "_", ";", "`"))),
+        "leaning": _leans(ends),
+        **_phrases(ends),
+    }
+    symbols = numbers + plain.count("\\") + len([word for word in words if len(word) == 1])
+    links = found["logic"] + kinds["negation"] + found["relation"] + kinds["reference"]
+    return Reading(
+        things=math.log1p(max(len(words) - kinds["function"] - kinds["shared"] - symbols, 0)),
+        links=math.log1p(links),
+        clauses=math.log1p(plain.count(", ") + plain.count("; ")),
+        work=min(_sum(WORK, found), 1.0),
+        ease=min(_sum(EASE, found), MOST_EASE),
+    )
+
+
+def _sum(cues: Mapping[str, Cue], found: Mapping[str | None, int]) -> float:
+    return sum([cue.weight * min(found.get(name, 0), cue.most) for name, cue in cues.items()])
+
+
+def _phrases(ends: str) -> dict[str | None, int]:
+    """The cues that are more than one word, in the text's ends."""
+    spaced = f" {' '.join(_WORD.findall(ends))} "
+    return {
+        "quantity": _count(cue_words.QUANTITY, spaced),
+        "puzzle": _count(cue_words.PUZZLE, spaced) + (_RIDDLE.search(ends) is not None),
+        "brevity": _count(cue_words.BREVITY, spaced),
+        "concept": _count(cue_words.CONCEPT, spaced) + (_CONCEPT.search(ends) is not None),
+        "chore": _count(_CHORES, spaced[:_AN_OPENING]),
+    }
+
+
+def _count(phrases: Sequence[str], spaced: str) -> int:
+    return len([phrase for phrase in phrases if phrase in spaced])
+
+
+def _leans(ends: str) -> bool:
+    """Whether the last question follows something, and refers to it."""
+    mark = ends.rfind("?")
+    start = max([ends.rfind(stop, 0, max(mark, 0)) for stop in (". ", "! ", "? ", ": ", "; ", '" ')])
+    if start < 0 or mark - start > _A_QUESTION:
+        return False
+    asked = _WORD.findall(ends[start + 1 : mark])
+    return not _LEANING.isdisjoint(asked) and "you" not in asked
+
+
+def _is_english(words: Sequence[str], kinds: Mapping[str | None, int]) -> bool:
+    """Whether enough of the words are of the lists, those that other languages have too by half. One word may be."""
+    spelled = [word for word in words if len(word) > 1 and not word.isdecimal()]
+    if len(spelled) == 1 == len(words):
+        return spelled[0].isascii()
+    known = len(words) - kinds[None] - kinds["shared"]
+    return known >= 1 and known + kinds["shared"] / 2 >= _ENGLISH_SHARE * len(spelled)
+
+
+# --- the models -------------------------------------------------------------------------------------------------
+
+
+def _weakness(models: Sequence[Model]) -> list[float]:
+    prices = [model.price.output if model.price else None for model in models]
+    known = [price for price in prices if price]
+    if not known or min(known) == max(known):
+        return [0.5] * len(models)
+    span = _log(max(known)) - _log(min(known))
+    return [0.5 if not price else math.sqrt((_log(max(known)) - _log(price)) / span) for price in prices]
+
+
+def _log(price: Decimal) -> float:
+    return math.log(float(price))
+
+
+_WORD = re.compile(r"\w+(?:'\w+)?")
+_kind = {word: kind for kind, listed in cue_words.KINDS.items() for word in listed.split()}.get
+_LEANING = frozenset(cue_words.LEANING.split())
+_CHORES = (*(f" {word} " for word in cue_words.KINDS["chore"].split()), *cue_words.CHORE)
+_AN_END, _AN_OPENING, _A_QUESTION, _A_THANKS = 600, 120, 300, 45
+_ENGLISH_SHARE = 0.15
+_GREETING = re.compile(
+    r"(?:(?:hello|hi|hey|dear|greetings|good (?:morning|afternoon|evening|day))\b[^.,!?:]{0,30}[.,!?:]+ )?"
+    r"(?:(?:i )?hope [^.!?]{0,60}[.!?]+ )?"
+    r"(?:(?:please,? )?(?:could|can|would|will) you (?:please |kindly )?(?:help|assist)[^.!?:,]{0,40}[.!?:]+ )?"
+    r"(?:please,? )?"
+)
+_THANKS = re.compile(r"(?:many |best )?(?:thanks|thank you)[^.!?]{0,30}[.!?]*$")
+# "What gets wetter", "what has": a thing is to be guessed from what it does.
+_RIDDLE = re.compile(
+    r"what (?:has|have|can|is (?:so|always|never|often|it that)|(?!is |was |does |has |this |makes |causes )\w+s) "
+)
+# A bare or indefinite noun asks for a concept: "what is (a) mutex". A definite one leans on what was told.
+_NOT_DEFINITE = (
+    r"(?!(?:the|his|hers?|their|its?|they|that|this|these|those|my|your|our|he|she|we|i|so|half|left|next|always"
+    r"|never|often|bigger|larger|more|less|going|wrong|missing|happening)\b)"
+)
+_CONCEPT = re.compile(
+    rf"what(?:'?s| is| are| was) {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,3}}?"
+    r"(?:[?.,;:!]|$| in (?:one|a|simple|plain|few|just|under|english)\b| \(| used\b| for\b)"
+    rf"|what {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,2}} (?:is|are|means|does|stands for)"
+    r"(?:[?.,;:!]|$| (?:in|on|for) )"
+    r"|what does (?:an? |[^?.!]{1,40} (?:mean|stand for|do)\b)"
+)

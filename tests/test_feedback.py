@@ -178,7 +178,7 @@ def test_how_the_model_was_come_by_is_kept(log: FeedbackLog, boto3_client: Any, 
     explored, by_name, stand_in = lines(log)
     assert (explored["explored"], explored["propensity"]) == (True, 0.5)
     assert (by_name["router"], by_name["model"], by_name["propensity"]) == (None, SONNET, 1.0)
-    assert stand_in["propensity"] is None
+    assert (stand_in["explored"], stand_in["propensity"]) == (False, None)
 
 
 def test_binary_content_survives(log: FeedbackLog) -> None:

@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from pointsman.errors import InvalidRequestError, PointsmanWarning
 from pointsman.prompt import Prompt
-from pointsman.routing import Outcomes
+from pointsman.routing.outcomes import Outcomes
 from pointsman.trace import Trace
 
 _FIELDS = ("toolConfig", "system", "messages", "inferenceConfig")
@@ -98,6 +98,7 @@ class FeedbackLog:
         if trace["status"] == "failed":
             raise InvalidRequestError("this request was not answered: there is nothing to rate.")
         decision, usage = trace["decision"] or {}, trace["usage"] or {}
+        propensity = _propensity(trace)
         answer_id = id or uuid4().hex
         self._append(
             kind="answer",
@@ -105,8 +106,8 @@ class FeedbackLog:
             request={name: request[name] for name in _FIELDS if name in request},
             router=trace["router"],
             model=trace["model"],
-            propensity=_propensity(trace),
-            explored=bool(decision.get("explored")),
+            propensity=propensity,
+            explored=propensity is not None and bool(decision.get("explored")),
             output_tokens=usage.get("output_tokens"),
         )
         return answer_id

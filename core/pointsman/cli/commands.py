@@ -10,6 +10,7 @@ import typer
 import pointsman
 from pointsman.ask.connection import KEY_VARIABLE
 from pointsman.cli.endpoints import Engine, pair_of, run, share_of
+from pointsman.cli.evaluation import evaluate
 from pointsman.cli.inquiry import Inquiry, demo_inquiry, hold
 from pointsman.errors import InvalidRequestError
 
@@ -175,3 +176,6 @@ def local(
         models={model_id: Path(path) for model_id, path in map(pair_of, model or ())},
         faults={kind: share_of(kind, share) for kind, share in map(pair_of, fault or ())},
     )
+
+
+app.command(short_help="Hold a router against a model, another router, and baselines.")(evaluate)

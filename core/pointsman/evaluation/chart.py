@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pointsman.errors import MissingExtraError
 from pointsman.evaluation.comparison import Comparison, Pair, Point, Ranking
+from pointsman.evaluation.trial import DATASET, LENGTH, ORACLE, RANDOM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which are told apart by colour-blind readers too.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 _STYLES = {
-    "random": ("#888888", "--"),
-    "prompt length": ("#888888", ":"),
-    "dataset identity": ("#888888", "-."),
-    "oracle": ("#000000", ":"),
+    RANDOM: ("#888888", "--"),
+    LENGTH: ("#888888", ":"),
+    DATASET: ("#888888", "-."),
+    ORACLE: ("#000000", ":"),
 }
 
 

@@ -26,12 +26,11 @@ from pointsman.evaluation.metrics import (
     sampling_floor,
     saved_across_folds,
 )
-from pointsman.evaluation.trial import Policy, Progress, Run, Trial
+from pointsman.evaluation.trial import DATASET, LENGTH, ORACLE, RANDOM, Policy, Progress, Run, Trial
 from pointsman.pricing import Price
 from pointsman.routing import Outcomes
 
 FOLDS = 5
-RANDOM, LENGTH, DATASET, ORACLE = "random", "prompt length", "dataset identity", "oracle"
 _POINTS = 101
 
 

@@ -82,6 +82,8 @@ def ask(
     requests = [_limited(request_of(prompt), max_tokens) for prompt in prompts.prompts]
     tokens, questions = outlined(requests)
     asking = _Asking(policies, client, judge)
+    if not asking.models:
+        raise InvalidRequestError("AWS decides, and its models aren't known here: name one to hold the router against.")
     asked = asking.all(requests, concurrency, on_progress)
     trial = Trial(
         models=asking.models,

@@ -57,9 +57,11 @@ def curve_of(pair: Pair) -> Table:
 def remarks_of(comparison: Comparison) -> tuple[str, ...]:
     """What was assumed, left out, and went wrong; and the prices, without which a cost says nothing."""
     prices = [f"{model} {_price(in_)} in, {_price(out)} out" for model, (in_, out) in comparison.prices.items()]
+    fitted = any(standing.kind == "router" for standing in comparison.standings)
     return (
         f"Prices, USD per million tokens: {'; '.join(prices)}.",
         *comparison.notes,
+        *(("A predictor that was fitted to some of these prompts looks better here than it is.",) if fitted else ()),
         *(f"Left out: {_prompts(count)}, {why}." for why, count in comparison.left_out.items()),
         *(f"Failed: {what}, {_times(count)}." for what, count in comparison.failures.items()),
         f"Intervals are of 95 %, from {comparison.draws} bootstrap draws of the questions, seed {comparison.seed}.",

@@ -19,11 +19,14 @@ from pointsman.errors import InvalidRequestError, PointsmanWarning
 from pointsman.evaluation.metrics import Floats, Rows
 from pointsman.prompt import Prompt
 from pointsman.prompt_routers import split_router_arn
-from pointsman.routing import QualityPredictor, Router
+from pointsman.routing import Outcomes, QualityPredictor, Router
 from pointsman.tokens import EstimatedTokens
 
 Policy = Router | str
 """What is evaluated: a router, or the id of a model that gets every prompt."""
+
+RANDOM, LENGTH, DATASET, ORACLE = BASELINES = ("random", "prompt length", "dataset identity", "oracle")
+"""What any router is held against, by name."""
 
 Progress = Callable[[str, int, int], object]
 """Told what is being done ("deciding"), how much of it is done, and of how much."""
@@ -75,7 +78,7 @@ class Run:
                 model: np.array([answer.expected.get(model, np.nan) for answer in told], np.float64) for model in models
             },
             difference=router.criteria.response_quality_difference if router else None,
-            predictor=_name_of(router.predictor) if router else None,
+            predictor=name_of(router.predictor) if router else None,
         )
 
     def take(self, rows: NDArray[np.bool_]) -> Run:
@@ -137,20 +140,37 @@ def models_in_play(policies: Sequence[Policy], catalog: Catalog) -> tuple[Model,
     """Every model that a policy names, once. An ARN of a router that only AWS knows names none.
 
     Raises:
-        InvalidRequestError: there is no policy, or a router has a model of unknown price, which it would never choose.
+        InvalidRequestError: there is no policy, policies can't be told apart by name, or a router has a model of
+            unknown price, which it would never choose.
     """
     if not policies:
         raise InvalidRequestError("there is nothing to evaluate: name a router or a model.")
+    _check_names(policies)
     found: dict[str, Model] = {}
     for policy in policies:
         for model_id in models_of(policy):
             model = resolved(model_id, catalog)
             if isinstance(policy, Router) and model.price is None:
                 raise InvalidRequestError(
-                    f"the price of {model.id!r} is not known, and a router chooses by price: name it for the model."
+                    f"the price of {model.id!r} is not known, and a router chooses by price. Give it: "
+                    f"--price {model.id}=IN,OUT, or Catalog.with_model(...) in code."
                 )
             found.setdefault(model.id, model)
     return tuple(found.values())
+
+
+def sample_of(outcomes: Outcomes, limit: int, seed: int) -> Outcomes:
+    """At most so many of the prompts, drawn at random, in the order in which they stood."""
+    if limit >= len(outcomes):
+        return outcomes
+    rows = np.sort(np.random.default_rng(seed).choice(len(outcomes), limit, replace=False))
+    return Outcomes(
+        prompts=tuple(outcomes.prompts[row] for row in rows),
+        qualities={model: values[rows] for model, values in outcomes.qualities.items()},
+        output_tokens={model: values[rows] for model, values in outcomes.output_tokens.items()},
+        categories=None if outcomes.categories is None else tuple(outcomes.categories[row] for row in rows),
+        weights=None if outcomes.weights is None else outcomes.weights[rows],
+    )
 
 
 def models_of(policy: Policy) -> tuple[str, ...]:
@@ -182,8 +202,17 @@ def outlined(requests: Sequence[Mapping[str, Any]]) -> tuple[Floats, Rows]:
     return np.array([outline.tokens for outline in outlines], np.float64), np.array(questions, np.intp)
 
 
-def _name_of(predictor: QualityPredictor) -> str:
+def name_of(predictor: QualityPredictor) -> str:
+    """What a decision calls a predictor."""
     return getattr(predictor, "name", None) or type(predictor).__name__
+
+
+def _check_names(policies: Sequence[Policy]) -> None:
+    names = [policy if isinstance(policy, str) else policy.name for policy in policies]
+    if taken := [name for place, name in enumerate(names) if name in BASELINES or name in names[:place]]:
+        raise InvalidRequestError(
+            f"the name {taken[0]!r} stands for something else already: call the router otherwise."
+        )
 
 
 def _listed(failures: Mapping[str, int]) -> str:

@@ -1,0 +1,300 @@
+"""How `pointsman evaluate` is carried out: files, policies, connection, progress, and what is printed.
+
+Whatever can be wrong is found before the first prompt is decided on or asked. Knows no options.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+from rich.text import Text
+
+import pointsman
+from pointsman.ask import CallFailedError
+from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, connect
+from pointsman.ask.report import STAND_IN, printable
+from pointsman.catalog import Catalog, Model
+from pointsman.cli.evaluation import Evaluation
+from pointsman.client import Client
+from pointsman.errors import InvalidRequestError
+from pointsman.evaluation.compare import summed_up
+from pointsman.evaluation.comparison import Comparison
+from pointsman.evaluation.labelled import try_on
+from pointsman.evaluation.live import Judge, LiveEvaluationError, ask
+from pointsman.evaluation.report import check_path, write_report
+from pointsman.evaluation.tables import Cell, Table, remarks_of, tables_of
+from pointsman.evaluation.trial import Policy, Trial, models_of, name_of, resolved, sample_of
+from pointsman.evaluation.trial import Progress as Told
+from pointsman.pricing import Price
+from pointsman.prompt_routers import split_router_arn
+from pointsman.routing import Outcomes, QualityPredictor, Router, RouterRegistry, RoutingCriteria
+
+_PIPED_WIDTH = 160
+
+
+def carry_out(wanted: Evaluation) -> None:
+    """Evaluate, print, and write the reports.
+
+    Raises:
+        InvalidRequestError: something can't be done as it was asked for; nothing was sent.
+        CallFailedError: prompts were sent, and nothing can be said.
+    """
+    for path in wanted.reports:
+        check_path(path)
+    judge = load_judge(wanted.judge) if wanted.judge is not None else None
+    prompts = _prompts(wanted)
+    sampled = prompts if wanted.limit is None else sample_of(prompts, wanted.limit, wanted.seed)
+    connection = _connection(wanted) if wanted.live else None
+    catalog = _priced(Catalog.default(resolver=connection.resolve_profile if connection else None), wanted)
+    policies = _policies(wanted, sampled, catalog, connection.region if connection else wanted.region)
+    about = _about(wanted, policies, catalog, len(sampled), len(prompts), connection)
+    with _progress() as told:
+        if connection is not None and judge is not None:
+            trial = _live(wanted, sampled, policies, catalog, connection, judge, told)
+        else:
+            trial = try_on(sampled, policies, catalog=catalog, on_progress=told)
+        comparison = summed_up(trial, seed=wanted.seed, on_progress=told)
+    for path in wanted.reports:
+        write_report(path, comparison, about)
+    if wanted.as_json:
+        print(json.dumps({"about": about, **comparison.to_dict()}, indent=2, ensure_ascii=False))
+    else:
+        _print(comparison, about, wanted.reports)
+
+
+def load_judge(name: str) -> Judge:
+    """The function that MODULE:FUNCTION names; modules of the current folder are found too.
+
+    Raises:
+        InvalidRequestError: there is none.
+    """
+    module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise InvalidRequestError(f"the judge {name!r} is not of the form MODULE:FUNCTION.")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as exc:  # whatever the user's module does when it is imported
+        raise InvalidRequestError(f"the judge {name!r} can't be imported: {type(exc).__name__}: {exc}.") from exc
+    finally:
+        sys.path.remove(here)
+    judge = getattr(module, function_name, None)
+    if not callable(judge):
+        raise InvalidRequestError(f"the module {module_name!r} has no function {function_name!r}.")
+    found: Judge = judge
+    return found
+
+
+def _prompts(wanted: Evaluation) -> Outcomes:
+    named = (*wanted.models, *filter(None, (wanted.fallback, wanted.against))) if wanted.models else None
+    if wanted.live:
+        return Outcomes.read(wanted.file, labelled=False)
+    return Outcomes.read(wanted.file, models=None if named is None else tuple(dict.fromkeys(named)))
+
+
+def _connection(wanted: Evaluation) -> Connection:
+    return connect(endpoint_url=wanted.endpoint_url, region=wanted.region, key=os.environ.get(KEY_VARIABLE) or None)
+
+
+def _priced(catalog: Catalog, wanted: Evaluation) -> Catalog:
+    """The catalogue with the prices that were named; a model that it doesn't hold becomes one of it."""
+    for model_id, input_price, output_price in wanted.prices:
+        price = Price(input=input_price, output=output_price)  # type: ignore[arg-type]  # taken for Decimals
+        known = resolved(model_id, catalog)
+        model = replace(known, price=price) if known.known else Model(id=model_id, invoke_id=model_id, name=model_id)
+        catalog = catalog.with_model(replace(model, price=price))
+    return catalog
+
+
+# --- what is evaluated --------------------------------------------------------------------------------------------
+
+
+def _policies(wanted: Evaluation, prompts: Outcomes, catalog: Catalog, region: str | None) -> list[Policy]:
+    registry = RouterRegistry(catalog=catalog, region=region or "us-east-1")
+    policies = [_subject(wanted, prompts, registry)]
+    if wanted.against is not None:
+        against = registry.router(wanted.against, region=registry.region) or wanted.against
+        if isinstance(against, Router) and against.name == _name(policies[0]):
+            against = replace(against, name=f"{against.name}, as it is")
+        policies.append(against)
+    return policies
+
+
+def _subject(wanted: Evaluation, prompts: Outcomes, registry: RouterRegistry) -> Policy:
+    if wanted.router is None:
+        router = _made(wanted, prompts, registry.catalog)
+    else:
+        found = registry.router(wanted.router, region=registry.region)
+        if found is None:
+            return _decided_by_aws(wanted, registry)
+        router = found
+    if wanted.difference is not None:
+        router = replace(router, criteria=RoutingCriteria(response_quality_difference=wanted.difference))
+    return router if wanted.predictor is None else replace(router, predictor=_loaded(wanted.predictor))
+
+
+def _made(wanted: Evaluation, prompts: Outcomes, catalog: Catalog) -> Router:
+    models = wanted.models or (prompts.models if len(prompts.models) == 2 else ())
+    if not models:
+        listed = f"; the file has outcomes of {', '.join(prompts.models)}" if prompts.models else ""
+        raise InvalidRequestError(f"name a router with --router, or its models with --models{listed}.")
+    return Router(
+        name="router",
+        models=models,
+        fallback_model=wanted.fallback or max(models, key=lambda model: _output_price(resolved(model, catalog))),
+        criteria=RoutingCriteria(response_quality_difference=0.0),
+    )
+
+
+def _decided_by_aws(wanted: Evaluation, registry: RouterRegistry) -> str:
+    assert wanted.router is not None
+    if split_router_arn(wanted.router) is None:
+        known = ", ".join(record.name for record in registry.records(region=registry.region))
+        raise InvalidRequestError(f"unknown router {wanted.router!r}. Known by name: {known}.")
+    if wanted.difference is not None or wanted.predictor is not None:
+        raise InvalidRequestError(f"{wanted.router!r} decides at AWS: leave out --difference and --predictor.")
+    return wanted.router
+
+
+def _loaded(path: Path) -> QualityPredictor:
+    from pointsman.routing.trained import TrainedPredictor
+
+    if not path.is_file():
+        raise InvalidRequestError(f"{path}: no such file.")
+    return TrainedPredictor.load(path)
+
+
+def _output_price(model: Model) -> float:
+    return float(model.price.output) if model.price and model.price.output is not None else 0.0
+
+
+def _name(policy: Policy) -> str:
+    return policy.name if isinstance(policy, Router) else policy
+
+
+# --- how ----------------------------------------------------------------------------------------------------------
+
+
+def _live(
+    wanted: Evaluation,
+    prompts: Outcomes,
+    policies: list[Policy],
+    catalog: Catalog,
+    connection: Connection,
+    judge: Judge,
+    told: Told,
+) -> Trial:
+    routers = [policy for policy in policies if isinstance(policy, Router)]
+    registry = RouterRegistry(routers, catalog=catalog, region=connection.region)
+    client = Client(connection.runtime, routers=registry)
+    try:
+        with calls_to(connection.url):
+            return ask(
+                prompts,
+                policies,
+                client,
+                judge,
+                concurrency=wanted.concurrency,
+                max_tokens=wanted.max_tokens,
+                on_progress=told,
+            )
+    except LiveEvaluationError as exc:
+        raise CallFailedError(str(exc)) from exc
+
+
+@contextmanager
+def _progress() -> Iterator[Told]:
+    """A bar for each thing that is done, on stderr; nothing where that is not a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        tasks: dict[str, TaskID] = {}
+
+        def told(doing: str, done: int, total: int) -> None:
+            if doing not in tasks:
+                tasks[doing] = shown.add_task(doing, total=total)
+            shown.update(tasks[doing], completed=done, total=total)
+
+        yield told
+
+
+def _about(
+    wanted: Evaluation,
+    policies: list[Policy],
+    catalog: Catalog,
+    used: int,
+    of: int,
+    connection: Connection | None,
+) -> dict[str, str]:
+    told = {"Evaluated": _described(policies[0], catalog)}
+    if len(policies) > 1:
+        told["Against"] = _described(policies[1], catalog)
+    drawn = "" if used == of else f", drawn from {of:,} with seed {wanted.seed}"
+    told["Prompts"] = f"{wanted.file.name}: {used:,}{drawn}"
+    if connection is None:
+        told["Answers"] = "the outcomes in the file; no call was made"
+    else:
+        engine = connection.local.engine if connection.local else None
+        told["Answers"] = f"asked of {connection.url}, judged by {wanted.judge}"
+        if engine is not None:
+            told["Beware"] = STAND_IN.get(engine, STAND_IN["llama"])
+    told["When"] = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, by pointsman {pointsman.__version__}"
+    return told
+
+
+def _described(policy: Policy, catalog: Catalog) -> str:
+    if isinstance(policy, str):
+        return policy if split_router_arn(policy) is not None else f"always {policy}"
+    models = ", ".join(resolved(model, catalog).id for model in models_of(policy))
+    return (
+        f"{policy.name}: {models}; fallback model {resolved(policy.fallback_model, catalog).id}, response quality "
+        f"difference {policy.criteria.response_quality_difference:g}, predictor {name_of(policy.predictor)}"
+    )
+
+
+# --- what is printed ----------------------------------------------------------------------------------------------
+
+
+def _print(comparison: Comparison, about: dict[str, str], reports: tuple[Path, ...]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPED_WIDTH)
+    for name, text in about.items():
+        console.print(Text.assemble((f"{name:<11}", "dim"), printable(text)))
+    for table in tables_of(comparison):
+        console.print()
+        console.print(Text(table.title, style="bold"))
+        console.print(_rich(table))
+        console.print(Text(table.note, style="dim"))
+    console.print()
+    for remark in remarks_of(comparison):
+        console.print(Text(printable(remark), style="dim"))
+    for path in reports:
+        console.print(Text(f"Report: {path}"))
+
+
+def _rich(table: Table) -> RichTable:
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, header in enumerate(table.header):
+        shown.add_column(header, justify="right" if place else "left", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*map(_rich_cell, row))
+    return shown
+
+
+def _rich_cell(cell: Cell) -> Text:
+    text = Text(printable(cell.text))
+    return text.append(f"\n{cell.interval}", style="dim") if cell.interval else text

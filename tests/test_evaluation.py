@@ -135,10 +135,9 @@ class TestTrial:
             qualities={f"us.{HAIKU}": np.ones(5), f"us.{SONNET}": np.ones(5)},
         )
         catalog = Catalog.default()
-        for model_id, input_price in ((HAIKU, "1"), (SONNET, "1.5")):
-            price = Price(
-                input=Decimal(input_price), output=Decimal(1), cache_read=Decimal("0.1"), cache_write={"5m": Decimal(2)}
-            )
+        for model_id, uncached in ((HAIKU, Decimal("1")), (SONNET, Decimal("1.5"))):
+            written = {"5m": uncached * Decimal("1.25")}
+            price = Price(input=uncached, output=Decimal(1), cache_read=Decimal("0.1"), cache_write=written)
             catalog = catalog.with_model(replace(catalog.resolve(model_id), price=price))
         chooser = router(f"us.{HAIKU}", f"us.{SONNET}", fallback=f"us.{SONNET}")
         (run,) = try_on(labelled, [chooser], catalog=catalog).runs

@@ -74,11 +74,7 @@ def ask(
         raise InvalidRequestError("there are no prompts to ask.")
     if inspect.iscoroutinefunction(judge):
         raise InvalidRequestError("the judge is a coroutine function; it must be a plain one, and may take its time.")
-    for policy in policies:
-        if isinstance(policy, Router) and client.context.routers.router(policy.name) is None:
-            raise InvalidRequestError(
-                f"the client doesn't know the router {policy.name!r}: make it with routers=[...]."
-            )
+    policies = [_known(policy, client) for policy in policies]
     requests = [_limited(request_of(prompt), max_tokens) for prompt in prompts.prompts]
     tokens, questions = outlined(requests)
     asking = _Asking(policies, client, judge)

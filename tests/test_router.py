@@ -145,7 +145,7 @@ def test_the_order_of_fallback_is_that_of_the_criteria() -> None:
         models=["a", "b", "c"], fallback_model="F", criteria=RoutingCriteria(response_quality_difference=0.1)
     )
     candidates = tuple(
-        candidate(*one) for one in (("a", 0.65, "1"), ("b", 0.9, "9"), ("c", 0.3, "0.1"), ("F", 0.7, "3"))
+        candidate(*one) for one in (("a", 0.65, "1"), ("b", 0.99, "9"), ("c", 0.3, "0.1"), ("F", 0.7, "3"))
     )
     decision = Decision(router="r", model=candidates[1].model, reason="", candidates=candidates)
     assert [model.id for model in ranked(router, decision)] == ["b", "a", "F", "c"]
@@ -217,7 +217,7 @@ def test_a_decision_tells_all_that_was_weighed() -> None:
     assert told["router"] == "Nova Prompt Router"
     assert [one["model"] for one in told["candidates"]] == ["us.amazon.nova-lite-v1:0", "us.amazon.nova-pro-v1:0"]
     assert all(0 <= one["expected_quality"] <= 1 and Decimal(one["expected_cost"]) > 0 for one in told["candidates"])
-    assert (told["response_quality_difference"], told["predictor"]) == (0.05, "SurfacePredictor")
+    assert (told["response_quality_difference"], told["predictor"]) == (0.05, "ComplexityPredictor")
     assert told["reason"]
 
 

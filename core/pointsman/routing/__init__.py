@@ -1,13 +1,15 @@
 """Prompt routing: routers, the criteria they decide by, and the quality that they expect."""
 
+from pointsman.routing.complexity import ComplexityPredictor
 from pointsman.routing.criteria import RoutingCriteria
 from pointsman.routing.outcomes import Outcomes
-from pointsman.routing.quality import Prediction, QualityPredictor, SurfacePredictor
+from pointsman.routing.quality import Prediction, QualityPredictor
 from pointsman.routing.registry import RouterRegistry
 from pointsman.routing.router import Candidate, Decision, Router, choose
 
 __all__ = [
     "Candidate",
+    "ComplexityPredictor",
     "Decision",
     "Outcomes",
     "Prediction",
@@ -15,6 +17,5 @@ __all__ = [
     "Router",
     "RouterRegistry",
     "RoutingCriteria",
-    "SurfacePredictor",
     "choose",
 ]

@@ -23,11 +23,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from pointsman.catalog import Model
 from pointsman.prompt import Prompt
 from pointsman.routing import cue_words
 from pointsman.routing.quality import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
 
 MOST_CHARACTERS = 4096
 
@@ -65,10 +72,10 @@ EASE: Mapping[str, Cue] = MappingProxyType(
 )
 # Round numbers, set by hand near to those of a fit to public outcomes and everyday prompts. Fits that leave one data
 # set out rank its prompts about as these do (training/complexity.py): it is not the weights that the ranking hangs on.
-BIAS = -3.2
+BIAS = -3.0
 PER_THINGS, PER_LINKS, PER_CLAUSES = 1.0, 1.5, 1.5
 PER_WORK, PER_EASE = 4.0, -3.0
-MOST_EASE = 1.2
+MOST_EASE = 1.4
 LOAD_DISCOUNT, WORK_DISCOUNT = 0.6, 0.4
 # Two logits count as one, so that the value still tells hard prompts apart instead of calling all of them 1.
 SPREAD = 2.0
@@ -77,7 +84,7 @@ UNREADABLE = 0.75
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What was found in a prompt: logarithms of the counts of things, links and clauses; work 0 to 1; ease 0 to 1.2."""
+    """What was found in a prompt: logarithms of the counts of things, links and clauses; work 0 to 1; ease 0 to 1.4."""
 
     things: float
     links: float
@@ -106,19 +113,17 @@ def complexity(text: str) -> float:
     plain = _plain(text)
     if not plain:
         return 0.0
-    words = _WORD.findall(plain)
-    kinds = Counter(map(_kind, words))
-    things, links, clauses, work, ease = _read(plain, words, kinds).parts()
+    words = _Words.of(plain)
+    things, links, clauses, work, ease = _read(plain, words).parts()
     total = PER_THINGS * things + PER_LINKS * links + PER_CLAUSES * clauses + PER_WORK * work + PER_EASE * ease + BIAS
     looks = 1 / (1 + math.exp(-total / SPREAD))
-    return looks if _is_english(words, kinds) else max(looks, UNREADABLE)
+    return looks if words.are_english() else max(looks, UNREADABLE)
 
 
 def read(text: str) -> Reading:
     """What `complexity` finds in a text, before it is weighed."""
     plain = _plain(text)
-    words = _WORD.findall(plain)
-    return _read(plain, words, Counter(map(_kind, words)))
+    return _read(plain, _Words.of(plain))
 
 
 class ComplexityPredictor:
@@ -139,48 +144,85 @@ class ComplexityPredictor:
         import numpy as np  # Late: importing this package must not load it.
 
         hard = np.array([complexity(prompt.question()) for prompt in prompts], np.float64)
+        weakness = _weakness(models)
         return Prediction(
-            {
-                model.id: 0.9 - 2 * self.resolution * hard * (0.4 + weak)
-                for model, weak in zip(models, _weakness(models), strict=True)
-            },
+            {model.id: expected_quality(hard, weak) for model, weak in zip(models, weakness, strict=True)},
             basis=["complexity prior"] * len(prompts),
         )
+
+
+def expected_quality(complexity: Floats, weakness: float | Floats) -> Floats:
+    """The quality that is expected of an answer, by the prompt's complexity and the model's weakness, 0 to 1 each."""
+    return 0.9 - 2 * ComplexityPredictor.resolution * complexity * (0.4 + weakness)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words in order; how many there are of each kind (None: not listed), of numbers, of letters but a and i."""
+
+    listed: Sequence[str]
+    kinds: Mapping[str | None, int]
+    numbers: int
+    letters: int
+
+    @classmethod
+    def of(cls, plain: str) -> _Words:
+        words = _split(plain)
+        short = [word for word in words if len(word) == 1 or word.isdecimal()]
+        numbers = sum(map(str.isdecimal, short))
+        return cls(
+            words, Counter(map(_kind, words)), numbers, len(short) - numbers - short.count("a") - short.count("i")
+        )
+
+    def are_english(self) -> bool:
+        """Whether enough of them are on the lists, those that other languages have too by half. One alone may be."""
+        spelled = len(self.listed) - self.numbers - self.letters
+        if spelled == 1 == len(self.listed):
+            return self.listed[0].isascii()
+        shared = self.kinds["shared"]
+        known = len(self.listed) - self.kinds[None] - shared
+        return known >= 1 and known + shared / 2 >= _ENGLISH_SHARE * spelled
+
+
 def _plain(text: str) -> str:
-    """The capped text in lower case with single spaces, without greeting, plea and thanks: manners ask nothing."""
+    """The capped text in lower case, without greeting, plea and thanks: manners ask nothing."""
     half = MOST_CHARACTERS // 2
     capped = text if len(text) <= MOST_CHARACTERS else f"{text[:half]} {text[-half:]}"
-    plain = " ".join(capped.lower().replace("\u2019", "'").split())
+    plain = capped.lower().replace("\n", " ").replace("\u2019", "'").strip()
     if greeting := _GREETING.match(plain):
         plain = plain[greeting.end() :] or plain
+    if " words" in plain or " lines" in plain or " sentences" in plain:
+        plain = _LIMIT.sub(" briefly", plain)
     if thanks := _THANKS.search(plain, max(len(plain) - _A_THANKS, 1)):
         plain = plain[: thanks.start()]
     return plain
 
 
-def _read(plain: str, words: Sequence[str], kinds: Mapping[str | None, int]) -> Reading:
-    numbers = sum(map(str.isdecimal, words))
-    # What is asked stands at the beginning or at the end.
-    ends = plain if len(plain) <= 2 * _AN_END else f"{plain[:_AN_END]} {plain[-_AN_END:]}"
+def _split(plain: str) -> list[str]:
+    """The words of a text. The same twice: the second way is several times as fast, and for ASCII only."""
+    if not plain.isascii():
+        return _WORD.findall(plain)
+    return plain.translate(_GAPS).replace(" '", " ").replace("' ", " ").split()
+
+
+def _read(plain: str, words: _Words) -> Reading:
+    kinds = words.kinds
     found: dict[str | None, int] = {
         **kinds,
-        "number": kinds["number"] + numbers,
+        "number": kinds["number"] + words.numbers,
         "logic": kinds["condition"] + kinds["negation"],
         "relation": kinds["comparison"] + kinds["quantifier"],
         "formula": sum(map(plain.count, "=^\\+<>*/")),
         "code": sum(map(plain.count, ("(", "{", "[", "==", "_", ";", "`"))),
-        "leaning": _leans(ends),
-        **_phrases(ends),
     }
-    symbols = numbers + plain.count("\\") + len([word for word in words if len(word) == 1])
+    _add_what_is_asked(found, plain, words.listed)
+    symbols = words.numbers + words.letters + plain.count("\\")
     links = found["logic"] + kinds["negation"] + found["relation"] + kinds["reference"]
     return Reading(
-        things=math.log1p(max(len(words) - kinds["function"] - kinds["shared"] - symbols, 0)),
+        things=math.log1p(max(len(words.listed) - kinds["function"] - kinds["shared"] - symbols, 0)),
         links=math.log1p(links),
         clauses=math.log1p(plain.count(", ") + plain.count("; ")),
         work=min(_sum(WORK, found), 1.0),
@@ -192,20 +234,19 @@ def _sum(cues: Mapping[str, Cue], found: Mapping[str | None, int]) -> float:
     return sum([cue.weight * min(found.get(name, 0), cue.most) for name, cue in cues.items()])
 
 
-def _phrases(ends: str) -> dict[str | None, int]:
-    """The cues that are more than one word, in the text's ends."""
-    spaced = f" {' '.join(_WORD.findall(ends))} "
-    return {
-        "quantity": _count(cue_words.QUANTITY, spaced),
-        "puzzle": _count(cue_words.PUZZLE, spaced) + (_RIDDLE.search(ends) is not None),
-        "brevity": _count(cue_words.BREVITY, spaced),
-        "concept": _count(cue_words.CONCEPT, spaced) + (_CONCEPT.search(ends) is not None),
-        "chore": _count(_CHORES, spaced[:_AN_OPENING]),
-    }
-
-
-def _count(phrases: Sequence[str], spaced: str) -> int:
-    return len([phrase for phrase in phrases if phrase in spaced])
+def _add_what_is_asked(found: dict[str | None, int], plain: str, words: Sequence[str]) -> None:
+    """The cues of more than one word, in the text's beginning and end: there stands what is asked."""
+    ends = " ".join((plain if len(plain) <= 2 * _AN_END else f"{plain[:_AN_END]} {plain[-_AN_END:]}").split())
+    near = words if len(words) <= 2 * _WORDS_OF_AN_END else [*words[:_WORDS_OF_AN_END], *words[-_WORDS_OF_AN_END:]]
+    spaced = f" {' '.join(near)} "
+    for word in _PHRASES.keys() & near:
+        for cue, phrase in _PHRASES[word]:
+            if phrase in spaced:
+                found[cue] = found.get(cue, 0) + 1
+    found["chore"] = sum(map(_CHORES.__contains__, near[:_AN_OPENING])) + found.get("chore phrase", 0)
+    found["puzzle"] = found.get("puzzle", 0) + (_RIDDLE.search(ends) is not None)
+    found["concept"] = found.get("concept", 0) + (_CONCEPT.search(ends) is not None)
+    found["leaning"] = _leans(ends)
 
 
 def _leans(ends: str) -> bool:
@@ -214,17 +255,8 @@ def _leans(ends: str) -> bool:
     start = max([ends.rfind(stop, 0, max(mark, 0)) for stop in (". ", "! ", "? ", ": ", "; ", '" ')])
     if start < 0 or mark - start > _A_QUESTION:
         return False
-    asked = _WORD.findall(ends[start + 1 : mark])
+    asked = _split(ends[start + 1 : mark])
     return not _LEANING.isdisjoint(asked) and "you" not in asked
-
-
-def _is_english(words: Sequence[str], kinds: Mapping[str | None, int]) -> bool:
-    """Whether enough of the words are of the lists, those that other languages have too by half. One word may be."""
-    spelled = [word for word in words if len(word) > 1 and not word.isdecimal()]
-    if len(spelled) == 1 == len(words):
-        return spelled[0].isascii()
-    known = len(words) - kinds[None] - kinds["shared"]
-    return known >= 1 and known + kinds["shared"] / 2 >= _ENGLISH_SHARE * len(spelled)
 
 
 # --- the models -------------------------------------------------------------------------------------------------
@@ -244,21 +276,36 @@ def _log(price: Decimal) -> float:
 
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
+_GAPS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_'")}
 _kind = {word: kind for kind, listed in cue_words.KINDS.items() for word in listed.split()}.get
+_CHORES = frozenset(cue_words.KINDS["chore"].split())
 _LEANING = frozenset(cue_words.LEANING.split())
-_CHORES = (*(f" {word} " for word in cue_words.KINDS["chore"].split()), *cue_words.CHORE)
-_AN_END, _AN_OPENING, _A_QUESTION, _A_THANKS = 600, 120, 300, 45
+# Phrases by their first word, so that only those are looked for of which it was found.
+_PHRASES: dict[str, list[tuple[str, str]]] = {}
+for _cue, _listed in cue_words.PHRASES.items():
+    for _phrase in _listed:
+        _PHRASES.setdefault(_phrase.split()[0], []).append((_cue, _phrase))
+_AN_END, _WORDS_OF_AN_END, _AN_OPENING, _A_QUESTION, _A_THANKS = 600, 110, 6, 300, 45
 _ENGLISH_SHARE = 0.15
 _GREETING = re.compile(
-    r"(?:(?:hello|hi|hey|dear|greetings|good (?:morning|afternoon|evening|day))\b[^.,!?:]{0,30}[.,!?:]+ )?"
-    r"(?:(?:i )?hope [^.!?]{0,60}[.!?]+ )?"
-    r"(?:(?:please,? )?(?:could|can|would|will) you (?:please |kindly )?(?:help|assist)[^.!?:,]{0,40}[.!?:]+ )?"
-    r"(?:please,? )?"
+    r"(?:(?:hello|hi|hey|dear|greetings|good (?:morning|afternoon|evening|day))\b[^.,!?:]{0,30}[.,!?:]\s+)?"
+    r"(?:(?:i )?hope [^.!?]{0,60}[.!?]\s+)?"
+    r"(?:(?:please,? )?(?:could|can|would|will) you (?:please |kindly )?(?:help|assist)[^.!?:,]{0,40}[.!?:]\s+)?"
+    r"(?:i(?: would|'d) (?:really |greatly )?appreciate [^.!?:]{0,40}[.!?:]\s+)?"
+    r"(?:(?:i have )?(?:a )?(?:quick )?question\b[^.!?:,]{0,20}[.!?:]\s+)?"
+    r"(?:please,? )?(?:answer (?:this|the following)[^.!?:]{0,20}[.!?:]\s+)?"
 )
-_THANKS = re.compile(r"(?:many |best )?(?:thanks|thank you)[^.!?]{0,30}[.!?]*$")
+_THANKS = re.compile(r"\s(?:please help me|(?:many |best )?(?:thanks|thank you)[^.!?]{0,30})[.!?]*$")
+# "In 20 words or less": neither a number nor a comparison that is to be worked with.
+_LIMIT = re.compile(
+    r" (?:in|within|using|with)(?: at most| no more than| under| about| just| only)? "
+    r"(?:\d\d?|two|three|four|five|ten|fifteen|twenty|thirty) (?:short )?(?:words|sentences|lines)\b"
+    r"(?: or (?:less|fewer)| at most| max(?:imum)?)?"
+)
 # "What gets wetter", "what has": a thing is to be guessed from what it does.
 _RIDDLE = re.compile(
-    r"what (?:has|have|can|is (?:so|always|never|often|it that)|(?!is |was |does |has |this |makes |causes )\w+s) "
+    r"what (?:has|have|can|is (?:so|always|never|often|it that)|(?!is |was |does |has |this |makes |causes )\w+s"
+    r"|(?:[\w-]+ )?\w+ (?:becomes|lets|never|always)) "
 )
 # A bare or indefinite noun asks for a concept: "what is (a) mutex". A definite one leans on what was told.
 _NOT_DEFINITE = (
@@ -269,6 +316,6 @@ _CONCEPT = re.compile(
     rf"what(?:'?s| is| are| was) {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,3}}?"
     r"(?:[?.,;:!]|$| in (?:one|a|simple|plain|few|just|under|english)\b| \(| used\b| for\b)"
     rf"|what {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,2}} (?:is|are|means|does|stands for)"
-    r"(?:[?.,;:!]|$| (?:in|on|for) )"
+    r"(?:[?.;:!]|$| (?:in|on|for) )"
     r"|what does (?:an? |[^?.!]{1,40} (?:mean|stand for|do)\b)"
 )

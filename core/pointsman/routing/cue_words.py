@@ -10,12 +10,12 @@ KINDS: Mapping[str, str] = MappingProxyType(
     {
         # Function words and manners: they carry no content.
         "function": """
-            the of and or from with by about into there here what how that this these those which let
-            are been am were be being has have had does did can could shall will
+            the of and or from with about into there here what how that this these those which let
+            are been am were be being have had does did can could shall will
             you your our us my mine i'm i've i'd i'll let's what's that's it's
             please thanks thank kindly hello hi hey dear greetings sorry good morning afternoon evening day great hope
             help question quick quickly ask tell know like need just also very too well much many mind appreciate
-            when describe write give make put state sentence line word short
+            when describe write give make put state sentence line word short name say
         """,
         # Function words that other languages have too, in another sense: no sign of English.
         "shared": "a i in on an do at no me is to for may it we he by was as so one want has",
@@ -57,36 +57,45 @@ KINDS: Mapping[str, str] = MappingProxyType(
         """,
         "definition": """
             define definition definitions meaning means mean stand stands acronym abbreviation synonym antonym term
-            briefly glossary
+            glossary
         """,
         "chore": """
-            translate summarise summarize summary rewrite paraphrase proofread shorten extract convert spell list name
-            suggest format classify title caption typos grammar tone sentiment joke punctuation alphabetical say
+            translate summarise summarize summary rewrite paraphrase proofread shorten extract convert spell list
+            suggest format classify title caption typos grammar tone sentiment joke punctuation alphabetical
         """,
     }
 )
 
-QUANTITY = tuple(f" how {of} " for of in ("many", "much", "long", "far", "old", "often", "fast", "heavy", "tall"))
-PUZZLE = (
-    " am i ", " is it ", " are they ", " how come ", " what happened ", " possible ", " how can ", " how could ",
-    " how do ", " how did ", " how would ", " what will ", " what would ", " what should ", " odd one ",
-    " step by step ", " such that ", " so that ", " show that ", " going on ", " find out ", " make sense ",
-    " does it follow ", " can we conclude ", " should i ", " make sure ",
-)  # fmt: skip
-BREVITY = (
-    " one line ", " one sentence", " single line ", " single sentence ", " one short ", " short sentence",
-    " few words ", " ten words ", " a line ", " a sentence ", " one simple ", " short line ", " one plain ",
-    " single short ", " in short ", " nutshell ", " short answer ", " briefly ", " simple terms ",
-    " simple words ", " plain words ", " simply ", " short version ", " short definition ", " short explanation ",
-    " brief ", " short one ", " two line ", " two lines ", " two sentences ",
-)  # fmt: skip
-CONCEPT = (
-    " purpose of ", " meaning of ", " definition of ", " capital of ", " author of ", " role of ",
-    " difference between ", " explanation of ", " what it means ",
-)  # fmt: skip
-CHORE = (
-    " make this ", " make it ", " fix the ", " correct the ", " add a ", " turn this ", " pull out ", " short poem ",
-    " subject line ", " thank you note ", " out of office ", " this text ", " main topic ", " main idea ",
+# As they stand among words with single spaces around; without a last space any ending fits.
+PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "quantity": tuple(
+            f" how {of} " for of in ("many", "much", "long", "far", "old", "often", "fast", "heavy", "tall")
+        ),
+        "puzzle": (
+            " am i ", " is it ", " are they ", " how come ", " what happened ", " possible ", " how can ",
+            " how could ", " how do ", " how did ", " how would ", " what will ", " what would ", " what should ",
+            " odd one ", " step by step ", " such that ", " so that ", " show that ", " going on ", " find out ",
+            " make sense ", " does it follow ", " can we conclude ", " should i ", " make sure ",
+            " what word ", " starts with ", " ends with ", " begins with ",
+        ),
+        "brevity": (
+            " one line ", " one sentence", " single line ", " single sentence ", " one short ", " short sentence",
+            " few words ", " a line ", " a sentence ", " one simple ", " short line ", " one plain ",
+            " single short ", " in short ", " nutshell ", " short answer ", " briefly ", " simple terms ",
+            " simple words ", " plain words ", " simply ", " short version ", " short definition ",
+            " short explanation ", " brief ", " short one ", " two line ",
+        ),
+        "concept": (
+            " purpose of ", " meaning of ", " definition of ", " capital of ", " author of ", " role of ",
+            " difference between ", " explanation of ", " what it means ",
+        ),
+        "chore phrase": (
+            " make this ", " make it ", " fix the ", " correct the ", " add a ", " turn this ", " pull out ",
+            " short poem ", " subject line ", " thank you note ", " out of office ", " this text ", " main topic ",
+            " main idea ",
+        ),
+    }
 )  # fmt: skip
 # Words that refer back from a question to what was told before it.
 LEANING = "he she it they them him her his their its i my we our this that these those there other"

@@ -1,4 +1,4 @@
-"""A text as numbers: hashed words and pairs of words, and the measures of its surface.
+"""A text as numbers: hashed words and runs of bytes, and the measures of its surface.
 
 Everything is counted in a few passes of numpy over the text's bytes, so that a long text costs little more than a
 short one. Knows nothing of models or quality. The same text gives the same numbers in every process.
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pointsman.prompt import Prompt
+
 # A long text is mostly pasted; what is asked stands at its beginning or its end.
 MOST_BYTES = 4096
 _LONG = 8
+_RUN = 4
 BITS = 16
 COLUMNS = 2 << BITS
 
@@ -44,6 +47,9 @@ SURFACE = (
     "share of distinct words",
     "share of long words",
 )
+# What stands around the text: logarithms of counts.
+SETTING = ("tools", "earlier messages", "other characters")
+_NO_SETTING = np.zeros(len(SETTING))
 _COUNTED = np.frombuffer(b'\\$=(\n?,."_;%', np.uint8)
 
 _SPACE, _WORD, _MARK = 0, 1, 2
@@ -74,22 +80,43 @@ _SHIFT = np.uint64(64 - BITS)
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """One text. `columns` are the distinct n-grams in it (below `COLUMNS`; words first, then pairs) with `counts`;
-    `words` the hash of each word in order; `surface` one number per name of `SURFACE`."""
+    """One text. `columns` are the distinct n-grams in it (below `COLUMNS`; words first) with `counts`; `words` the
+    hash of each word in order; `surface` one number per name of `SURFACE`, `setting` one per name of `SETTING`."""
 
     columns: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     words: npt.NDArray[np.uint64]
     surface: npt.NDArray[np.float64]
+    setting: npt.NDArray[np.float64]
+
+    @property
+    def measures(self) -> npt.NDArray[np.float64]:
+        """Surface and setting in one: what heads weigh beside the n-grams."""
+        return np.concatenate((self.surface, self.setting))
 
 
-def features_of(text: str) -> Features:
-    """The features of a text, of which at most the first and the last 2,048 bytes are read. Letter case is ignored."""
-    whole = len(text)
+def asked(prompt: str | Prompt) -> str:
+    """The text that is read of a prompt: what the user asks now, not the documents and turns before it."""
+    return prompt if isinstance(prompt, str) else prompt.question()
+
+
+def features_of(text: str, prompt: str | Prompt = "") -> Features:
+    """The features of a text, of which at most the first and the last 2,048 bytes are read. Letter case is ignored.
+
+    `prompt` is the request that the text was taken from: its tools and its conversation are the setting.
+    """
     data = np.frombuffer(_capped(text).lower().encode("utf-8", "replace"), np.uint8)[: MOST_BYTES + 1]
     words, lengths, kinds = _words(data)
-    columns, counts = _ngrams(words)
-    return Features(columns, counts, words, _surface(data, whole, words, lengths, kinds))
+    columns, counts = _ngrams(words, data)
+    return Features(columns, counts, words, _surface(data, len(text), words, lengths, kinds), _setting(text, prompt))
+
+
+def _setting(text: str, prompt: str | Prompt) -> npt.NDArray[np.float64]:
+    if isinstance(prompt, str):
+        return _NO_SETTING
+    blocks = [prompt.system, *(message["content"] for message in prompt.messages)]
+    told = sum(len(block["text"]) for content in blocks for block in content if "text" in block)
+    return np.log1p([len(prompt.tools), max(len(prompt.messages) - 1, 0), max(told - len(text), 0)])
 
 
 def _capped(text: str) -> str:
@@ -117,10 +144,19 @@ def _words(data: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint64], npt.NDA
     return hashes, ends - starts, kinds[starts]
 
 
-def _ngrams(words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    single = (words * _MIX) >> _SHIFT
-    pairs = ((words[:-1] * _FIRST + words[1:]) * _MIX) >> _SHIFT
-    found = np.concatenate((single, pairs + np.uint64(1 << BITS))).astype(np.int64)
+def _ngrams(
+    words: npt.NDArray[np.uint64], data: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The distinct columns of the words and of the runs of bytes, and how often each was found.
+
+    Runs of bytes tell word from word and pair from pair about as well as pairs of words do, and a typing error spoils
+    few of them.
+    """
+    spread = _TABLE[data]
+    runs = spread[: max(len(data) - _RUN + 1, 0)]
+    for place in range(1, _RUN):
+        runs = runs * _FIRST + spread[place : len(runs) + place]
+    found = np.concatenate(((words * _MIX) >> _SHIFT, ((runs * _MIX) >> _SHIFT) + np.uint64(1 << BITS))).view(np.int64)
     found.sort()
     starts = np.flatnonzero(np.concatenate(([True], found[1:] != found[:-1]))) if len(found) else found
     return found[starts], np.diff(starts, append=len(found))

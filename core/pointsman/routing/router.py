@@ -18,8 +18,9 @@ from pointsman.errors import InvalidRouterError
 from pointsman.outline import Outline
 from pointsman.pricing import cost_of
 from pointsman.prompt import Prompt
+from pointsman.routing.complexity import ComplexityPredictor
 from pointsman.routing.criteria import RoutingCriteria, check_fraction
-from pointsman.routing.quality import Prediction, QualityPredictor, SurfacePredictor
+from pointsman.routing.quality import Prediction, QualityPredictor
 from pointsman.usage import Usage
 
 # Of a reply whose length nobody predicts. The same for every such model, which keeps the comparison fair.
@@ -41,9 +42,9 @@ class Decision:
     """The model that was chosen, every candidate that was weighed or set aside, and why.
 
     `set_aside` maps the model ids that could not serve the request to the reason. `basis` is what the expected
-    qualities rest on, in the predictor's words; None if it doesn't tell. `explored` tells a model that was drawn
-    at random from one that the criteria chose; `propensity` is the probability with which such a request gets this
-    model, 1 where nothing is left to chance.
+    qualities rest on, in the predictor's words; None if it doesn't tell. Gaps between them below `resolution` count as
+    none. `explored` tells a model that was drawn at random from one that the criteria chose; `propensity` is the
+    probability with which such a request gets this model, 1 where nothing is left to chance.
     """
 
     router: str
@@ -54,6 +55,7 @@ class Decision:
     response_quality_difference: float = 0.0
     predictor: str | None = None
     basis: str | None = None
+    resolution: float = 0.0
     explored: bool = False
     propensity: float = 1.0
 
@@ -76,6 +78,7 @@ class Decision:
             "response_quality_difference": self.response_quality_difference,
             "predictor": self.predictor,
             "basis": self.basis,
+            "resolution": self.resolution,
             "explored": self.explored,
             "propensity": round(self.propensity, 6),
         }
@@ -97,7 +100,7 @@ class Router:
     fallback_model: str
     criteria: RoutingCriteria
     name: str = "router"
-    predictor: QualityPredictor = field(default_factory=SurfacePredictor)
+    predictor: QualityPredictor = field(default_factory=ComplexityPredictor)
     exploration: float = 0.0
 
     def __post_init__(self) -> None:
@@ -127,7 +130,9 @@ class Router:
         models = [model for model, _ in candidates]
         predicted = Prediction.of(self.predictor.predict([prompt], models=models))
         weighed = tuple(_weighed(prompt, outline, model, predicted, ledger, now) for model, outline in candidates)
-        chosen, reason = self.choose(weighed)
+        stated = getattr(self.predictor, "resolution", 0.0)
+        resolution = predicted.resolution[0] if predicted.resolution else stated
+        chosen, reason = self.choose(weighed, resolution=resolution)
         decision = Decision(
             router=self.name,
             model=chosen.model,
@@ -136,6 +141,7 @@ class Router:
             response_quality_difference=self.criteria.response_quality_difference,
             predictor=getattr(self.predictor, "name", None) or type(self.predictor).__name__,
             basis=predicted.basis[0] if predicted.basis else None,
+            resolution=resolution,
         )
         if not self.exploration or draw is None:
             return decision
@@ -155,13 +161,13 @@ class Router:
             propensity=propensity,
         )
 
-    def choose(self, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
+    def choose(self, candidates: Sequence[Candidate], *, resolution: float = 0.0) -> tuple[Candidate, str]:
         """The choice rule under this router's criteria, and why; see the function of this name."""
         return choose(
             candidates,
             fallback_model=self.fallback_model,
             response_quality_difference=self.criteria.response_quality_difference,
-            resolution=getattr(self.predictor, "resolution", 0.0),
+            resolution=resolution,
         )
 
 
@@ -244,7 +250,7 @@ def ranked(router: Router, decision: Decision) -> list[Model]:
     """A decision's candidates in the order in which the criteria would choose them, were the ones before not there."""
     left, order = list(decision.candidates), []
     while left:
-        chosen, _ = router.choose(left)
+        chosen, _ = router.choose(left, resolution=decision.resolution)
         left.remove(chosen)
         order.append(chosen.model)
     return order

@@ -1,0 +1,123 @@
+"""Linear heads over a text's features: the numbers that a fit ends in, and what they make of one text.
+
+Knows arrays only. Where the numbers come from is `pointsman.routing.fitting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from pointsman.routing.features import COLUMNS, SETTING, SURFACE, Features
+
+Floats = npt.NDArray[np.float64]
+
+# Beyond three standard deviations a measure of the surface tells nothing more.
+_MOST_DEVIATIONS = 3.0
+_STEPS = 127
+_MEASURES = len(SURFACE) + len(SETTING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Heads:
+    """One linear head per output: h outputs of 131,072 n-gram columns and s measures of the surface.
+
+    `ngrams` (columns, h) are 8-bit steps of `step` (h,); `surface` (s, h) weighs the measures less `mean` over
+    `deviation` (s,); `bias` (h,).
+    """
+
+    ngrams: npt.NDArray[np.int8]
+    step: Floats
+    surface: Floats
+    mean: Floats
+    deviation: Floats
+    bias: Floats
+
+    @classmethod
+    def of(cls, ngrams: Floats, surface: Floats, mean: Floats, deviation: Floats, bias: Floats) -> Heads:
+        """Heads whose n-gram weights (columns, h) are rounded to 127 steps of the largest of each output."""
+        step = np.maximum(np.abs(ngrams).max(axis=0), 1e-9) / _STEPS
+        rounded = np.round(ngrams / step).astype(np.int8)
+        return cls(ngrams=rounded, step=step, surface=surface, mean=mean, deviation=deviation, bias=bias)
+
+    def __call__(self, features: Features) -> Floats:
+        """The h outputs for one text."""
+        found = ngram_values(features.counts) @ self.ngrams[features.columns]
+        return found * self.step + standardised(features.measures, self.mean, self.deviation) @ self.surface + self.bias
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Arrays by name, as they are saved."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Heads:
+        """The inverse of `to_arrays`.
+
+        Raises:
+            ValueError, KeyError: the arrays are of another shape than this version's.
+        """
+        heads = cls(**{field.name: arrays[field.name] for field in fields(cls)})  # type: ignore[arg-type]  # Checked below.
+        h = len(heads.bias)
+        wanted = {"ngrams": (COLUMNS, h), "surface": (_MEASURES, h), "mean": (_MEASURES,), "step": (h,)}
+        for name, shape in wanted.items():
+            if getattr(heads, name).shape != shape:
+                raise ValueError(f"{name} has the shape {getattr(heads, name).shape}, not {shape}")
+        return heads
+
+
+def ngram_values(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """The weight of each n-gram in its text: 1 + ln(count), scaled to a vector of length 1."""
+    values: npt.NDArray[np.float32] = 1 + np.log(counts, dtype=np.float32)
+    values /= max(float(np.sqrt(values @ values)), 1.0)
+    return values
+
+
+def standardised(surface: Floats, mean: Floats, deviation: Floats) -> Floats:
+    """The measures of a surface (..., s) in standard deviations, at most three either way."""
+    return np.clip((surface - mean) / deviation, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibration:
+    """From the chances of m heads to the expected qualities of m models.
+
+    What the heads say in common (their mean) is scaled by `level`, what they say apart by `apart`, each by least
+    squares on prompts that the heads were not fitted to, and `offsets` (m,) put each model's mean right. So the gap
+    of any two models is calibrated linearly, and ranks prompts as the heads do. `weakness` (m,) is 0 for the model
+    of the highest mean quality and 1 for that of the lowest.
+    """
+
+    level: float
+    apart: float
+    offsets: Floats
+    weakness: Floats
+
+    def __call__(self, chances: Floats) -> Floats:
+        """Expected qualities (..., m), 0 to 1. Where one would lie outside, all are moved, to keep the gaps."""
+        common = chances.mean(axis=-1, keepdims=True)
+        qualities = self.level * common + self.apart * (chances - common) + self.offsets
+        qualities = qualities - np.maximum(qualities.max(axis=-1, keepdims=True) - 1, 0)
+        within: Floats = np.maximum(qualities, 0)
+        return within
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Arrays by name, as they are saved."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Calibration:
+        """The inverse of `to_arrays`."""
+        return cls(
+            level=float(arrays["level"]),
+            apart=float(arrays["apart"]),
+            offsets=np.asarray(arrays["offsets"], np.float64),
+            weakness=np.asarray(arrays["weakness"], np.float64),
+        )
+
+
+def logistic(values: Floats) -> Floats:
+    """1 / (1 + exp(-value)), without overflow."""
+    return np.exp(-np.logaddexp(0, -values))

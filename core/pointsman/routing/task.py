@@ -1,0 +1,94 @@
+"""What is to be fitted, checked: prompts, the qualities of models' answers, their lengths, how much each counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pointsman.errors import InvalidRequestError
+from pointsman.prompt import Prompt
+from pointsman.routing.heads import Floats
+
+LEAST_PROMPTS = 50
+_LEAST_LABELS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task:
+    """n prompts. `outcomes` and `output_tokens` map models to arrays (n,) with NaN where nothing is known; `models`
+    are those to predict, `weights` (n,) how much each prompt counts.
+
+    Raises:
+        InvalidRequestError: see `of`.
+    """
+
+    prompts: tuple[str | Prompt, ...]
+    outcomes: Mapping[str, Floats]
+    models: tuple[str, ...]
+    output_tokens: Mapping[str, Floats]
+    weights: Floats
+
+    @classmethod
+    def of(
+        cls,
+        prompts: Sequence[str | Prompt],
+        outcomes: Mapping[str, ArrayLike],
+        *,
+        models: Sequence[str] | None = None,
+        output_tokens: Mapping[str, ArrayLike] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> Task:
+        """A task whose values fit together.
+
+        Raises:
+            InvalidRequestError: fewer than 50 prompts, fewer than two models, a model with fewer than 20 labels, a
+                length that differs, a value outside its range. Names it and what to do.
+        """
+        wanted = tuple(models if models is not None else outcomes)
+        n = len(prompts)
+        if n < LEAST_PROMPTS:
+            raise InvalidRequestError(
+                f"there are {n} labelled prompts; a fit needs {LEAST_PROMPTS}, better 200 to 1,500."
+            )
+        if len(wanted) < 2:
+            raise InvalidRequestError(
+                f"there are outcomes of {list(wanted)}; routing needs those of two models or more."
+            )
+        if missing := [model for model in wanted if model not in outcomes]:
+            raise InvalidRequestError(f"there are no outcomes of {missing[0]!r}; there are of {', '.join(outcomes)}.")
+        known = {model: _column(f"the qualities of {model}", values, n, most=1) for model, values in outcomes.items()}
+        lengths = {
+            model: _column(f"the output tokens of {model}", values, n, most=np.inf)
+            for model, values in (output_tokens or {}).items()
+            if model in wanted
+        }
+        for model in wanted:
+            if (labels := int(np.count_nonzero(~np.isnan(known[model])))) < _LEAST_LABELS:
+                raise InvalidRequestError(
+                    f"{model} has {labels} labels; it needs {_LEAST_LABELS}. Label more, or leave it out."
+                )
+        counted = np.ones(n) if weights is None else _column("the weights", weights, n, most=np.inf)
+        return cls(
+            prompts=tuple(prompts),
+            outcomes=known,
+            models=wanted,
+            output_tokens={m: v for m, v in lengths.items() if np.count_nonzero(~np.isnan(v)) >= _LEAST_LABELS},
+            weights=counted / max(float(counted.mean()), 1e-12),
+        )
+
+    @property
+    def labels(self) -> Floats:
+        """The qualities (n, m) of the models to predict."""
+        return np.stack([self.outcomes[model] for model in self.models], axis=1)
+
+
+def _column(name: str, values: ArrayLike, n: int, *, most: float) -> Floats:
+    column = np.asarray(values, np.float64)
+    if column.shape != (n,):
+        raise InvalidRequestError(f"{name} have the shape {column.shape}; it must be ({n},), one per prompt.")
+    if len(wrong := np.flatnonzero((column < 0) | (column > most))):
+        raise InvalidRequestError(f"{name} hold {column[wrong[0]]:g} at {wrong[0]}; it must be 0 to {most:g}.")
+    return column

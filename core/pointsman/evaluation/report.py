@@ -74,7 +74,7 @@ def to_html(comparison: Comparison, about: Mapping[str, str]) -> str:
 
 _FORMATS: Mapping[str, Callable[[Comparison, Mapping[str, str]], str]] = {".md": to_markdown, ".html": to_html}
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$])")
 
 
 def _plain(text: str) -> str:
@@ -83,7 +83,7 @@ def _plain(text: str) -> str:
 
 
 def _markdown_table(table: Table) -> str:
-    rows = [table.header, ("---", *("---:" for _ in table.header[1:]))]
+    rows = [tuple(map(_plain, table.header)), ("---", *("---:" for _ in table.header[1:]))]
     rows += [tuple(_markdown_cell(cell) for cell in row) for row in table.rows]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return "\n\n".join(filter(None, (f"## {_plain(table.title)}", _plain(table.note), lines)))

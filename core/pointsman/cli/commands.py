@@ -11,6 +11,7 @@ import pointsman
 from pointsman.ask.connection import KEY_VARIABLE
 from pointsman.cli.endpoints import Engine, pair_of, run, share_of
 from pointsman.cli.evaluation import evaluate
+from pointsman.cli.fitting import fit
 from pointsman.cli.inquiry import Inquiry, demo_inquiry, hold
 from pointsman.errors import InvalidRequestError
 
@@ -62,6 +63,12 @@ def ask(
             metavar="ID", help="A model or inference profile to ask, instead of a router.", show_default=False
         ),
     ] = None,
+    predictor: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What `pointsman fit` wrote, for the router to decide by.", show_default=False
+        ),
+    ] = None,
     region: Annotated[
         str | None, typer.Option(metavar="REGION", help="The AWS Region to call.", show_default=False)
     ] = None,
@@ -104,6 +111,7 @@ def ask(
             questions=question or (),
             router=router,
             model=model,
+            predictor=predictor,
             region=region,
             endpoint_url=endpoint_url,
             engine=(engine or "llama") if local else None,
@@ -178,4 +186,5 @@ def local(
     )
 
 
+app.command(short_help="Fit a predictor of quality to prompts of your own.")(fit)
 app.command(short_help="Hold a router against a model, another router, and baselines.")(evaluate)

@@ -27,6 +27,7 @@ from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, connect
 from pointsman.ask.report import STAND_IN, printable
 from pointsman.catalog import Catalog, Model
 from pointsman.cli.evaluation import Evaluation
+from pointsman.cli.fitting import load_predictor
 from pointsman.client import Client
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.compare import summed_up
@@ -39,7 +40,7 @@ from pointsman.evaluation.trial import Policy, Trial, models_of, name_of, resolv
 from pointsman.evaluation.trial import Progress as Told
 from pointsman.pricing import Price
 from pointsman.prompt_routers import split_router_arn
-from pointsman.routing import Outcomes, QualityPredictor, Router, RouterRegistry, RoutingCriteria
+from pointsman.routing import Outcomes, Router, RouterRegistry, RoutingCriteria
 
 _PIPED_WIDTH = 160
 
@@ -143,7 +144,7 @@ def _subject(wanted: Evaluation, prompts: Outcomes, registry: RouterRegistry) ->
         router = found
     if wanted.difference is not None:
         router = replace(router, criteria=RoutingCriteria(response_quality_difference=wanted.difference))
-    return router if wanted.predictor is None else replace(router, predictor=_loaded(wanted.predictor))
+    return router if wanted.predictor is None else replace(router, predictor=load_predictor(wanted.predictor))
 
 
 def _made(wanted: Evaluation, prompts: Outcomes, catalog: Catalog) -> Router:
@@ -167,14 +168,6 @@ def _decided_by_aws(wanted: Evaluation, registry: RouterRegistry) -> str:
     if wanted.difference is not None or wanted.predictor is not None:
         raise InvalidRequestError(f"{wanted.router!r} decides at AWS: leave out --difference and --predictor.")
     return wanted.router
-
-
-def _loaded(path: Path) -> QualityPredictor:
-    from pointsman.routing.trained import TrainedPredictor
-
-    if not path.is_file():
-        raise InvalidRequestError(f"{path}: no such file.")
-    return TrainedPredictor.load(path)
 
 
 def _output_price(model: Model) -> float:

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -22,9 +23,13 @@ from pointsman.ask.reading import reading
 from pointsman.ask.report import Report, described, to_json
 from pointsman.catalog import Catalog
 from pointsman.cli.endpoints import Engine, own_endpoint
+from pointsman.cli.fitting import load_predictor
 from pointsman.client import Client
 from pointsman.errors import InvalidRequestError
-from pointsman.routing import RouterRegistry
+from pointsman.routing import Router, RouterRegistry
+
+if TYPE_CHECKING:
+    from pointsman.routing.trained import TrainedPredictor
 
 DEMO_QUESTIONS = (
     "Compare Claude Haiku and Claude Sonnet in 20 words or less.",
@@ -44,6 +49,7 @@ class Inquiry:
     max_tokens: int
     router: str | None = None
     model: str | None = None
+    predictor: Path | None = None
     region: str | None = None
     endpoint_url: str | None = None
     engine: Engine | None = None
@@ -55,6 +61,9 @@ def hold(inquiry: Inquiry) -> None:
     questions = check_questions(inquiry.questions)
     if inquiry.router is not None and inquiry.model is not None:
         raise InvalidRequestError("both --router and --model were given. Choose one: a router chooses among models.")
+    if inquiry.predictor is not None and inquiry.model is not None:
+        raise InvalidRequestError("--predictor goes with a router: where a model is named, nothing is decided.")
+    predictor = None if inquiry.predictor is None else load_predictor(inquiry.predictor)
     with (
         own_endpoint(inquiry.engine, region=inquiry.region)
         if inquiry.engine
@@ -62,7 +71,8 @@ def hold(inquiry: Inquiry) -> None:
     ):
         key = None if inquiry.engine else os.environ.get(KEY_VARIABLE) or None
         connection = connect(endpoint_url=url, region=inquiry.region, key=key)
-        routers = RouterRegistry(catalog=Catalog.default(resolver=connection.resolve_profile), region=connection.region)
+        catalog = Catalog.default(resolver=connection.resolve_profile)
+        routers = RouterRegistry(predictor=predictor, catalog=catalog, region=connection.region)
         model_id = choose_model_id(
             routers,
             router=inquiry.router,
@@ -70,14 +80,27 @@ def hold(inquiry: Inquiry) -> None:
             region=connection.region,
             local=connection.local is not None,
         )
+        router = routers.router(model_id, region=connection.region)
+        if predictor is not None:
+            _check_heads(predictor, router, routers)
         client = Client(connection.runtime, routers=routers)
         conversation = Conversation(client, model_id=model_id, documents=documents, max_tokens=inquiry.max_tokens)
         with calls_to(connection.url):
             if inquiry.as_json:
                 _print_json(conversation, questions, documents, connection, model_id)
             else:
-                target = described(routers.router(model_id, region=connection.region), model_id, routers.catalog)
+                target = described(router, model_id, routers.catalog)
                 _print_report(conversation, questions, documents, connection, target)
+
+
+def _check_heads(predictor: TrainedPredictor, router: Router | None, routers: RouterRegistry) -> None:
+    """Without a head for one of its models the router could only take its fallback model."""
+    if router is None:
+        raise InvalidRequestError("--predictor goes with a router that is known here: another decides at AWS.")
+    ids = [routers.catalog.resolve(model).id for model in router.model_ids]
+    if missing := [model for model in ids if model not in predictor.models]:
+        had = ", ".join(predictor.models)
+        raise InvalidRequestError(f"the predictor has no head for {missing[0]}, of {router.name}; it has for {had}.")
 
 
 def _print_report(

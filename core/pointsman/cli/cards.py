@@ -1,0 +1,100 @@
+"""A predictor's card as a terminal shows it, and as JSON: what it was fitted to, how good it is, and what to do next.
+
+Knows figures and what they mean; there is no text of any prompt in a card.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pointsman.ask.report import printable
+from pointsman.routing.card import Card, PairFigures
+
+UNKNOWN = "unknown"
+_CHANCE = 0.5
+_PIPED_WIDTH = 120
+_NOTE = (
+    "On prompts held out of the fit. APGR: the quality gap between the two that is recovered, on average over all "
+    "shares of calls to the stronger one; 95 % interval below it. A figure is worth something if it is above what "
+    "drawing lots (random) and the prompt's length alone reach. The calibration error is of the expected gap in "
+    "quality, in ten bins; a perfect predictor would show the floor on as many prompts."
+)
+
+
+def print_card(card: Card, path: Path) -> None:
+    """The card in tables, its warnings, and how its predictor is put to use."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPED_WIDTH)
+    licence = f" Licence of the data: {printable(card.licence)}." if card.licence else ""
+    console.print(Text(f"{printable(card.name) or path.name}: fitted to {card.prompts:,} prompts.{licence}"))
+    console.print(_table(("model", "mean quality"), [(one, _decimal(value)) for one, value in card.qualities.items()]))
+    console.print(Text("Does it tell when the stronger model is needed?", style="bold"))
+    header = ("the other one does", "stronger", "prompts", "APGR", "random", "length", "calibration error", "floor")
+    console.print(_table(header, [_row(pair) for pair in card.pairs], text_columns=2))
+    console.print(Text(_NOTE, style="dim"))
+    for remark, style in [*((one, "yellow") for one in card.warnings), *((one, "dim") for one in card.notes)]:
+        console.print(Text(f"\n{'Beware: ' if style == 'yellow' else ''}{printable(remark)}", style=style))
+    console.print(Text(f"\nWritten to {path}. Hold it against prompts that it was not fitted to, then use it:\n"))
+    console.print(Text(next_steps(card, path)), soft_wrap=True)
+
+
+def next_steps(card: Card, path: Path) -> str:
+    """What to run and to write, with the file that was written."""
+    file, models = shlex.quote(str(path)), shlex.quote(",".join(card.qualities))
+    return f"""\
+    pointsman evaluate held-out.jsonl --models {models} --predictor {file}
+    pointsman ask -q "..." --predictor {file}
+
+    RouterRegistry(predictor=TrainedPredictor.load({str(path)!r}))
+"""
+
+
+def to_json(card: Card, path: Path) -> dict[str, Any]:
+    """The card and where its predictor was written, as plain JSON; a figure that can't be told is null."""
+    told: dict[str, Any] = _without_nan({"output": str(path), "card": card.to_dict()})
+    return told
+
+
+def _row(pair: PairFigures) -> tuple[str, ...]:
+    interval = "" if math.isnan(pair.low) else f"\n{_decimal(pair.low)} to {_decimal(pair.high)}"
+    return (
+        pair.weak,
+        pair.strong,
+        f"{pair.prompts:,}",
+        _decimal(pair.apgr) + interval,
+        _decimal(_CHANCE),
+        _decimal(pair.length_apgr),
+        _decimal(pair.calibration_error),
+        _decimal(pair.sampling_floor),
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(header):
+        table.add_column(name, justify="left" if place < text_columns else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def _decimal(value: float) -> str:
+    return UNKNOWN if math.isnan(value) else f"{value:.3f}"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -191,7 +191,10 @@ def _plain(text: str) -> str:
     """The capped text in lower case, without greeting, plea and thanks: manners ask nothing."""
     half = MOST_CHARACTERS // 2
     capped = text if len(text) <= MOST_CHARACTERS else f"{text[:half]} {text[-half:]}"
-    plain = capped.lower().replace("\n", " ").replace("\u2019", "'").strip()
+    plain = capped.lower().replace("\n", " ").strip()
+    if not plain.isascii():
+        for mark, typed in _TYPOGRAPHIC:
+            plain = plain.replace(mark, typed)
     if greeting := _GREETING.match(plain):
         plain = plain[greeting.end() :] or plain
     if " words" in plain or " lines" in plain or " sentences" in plain:
@@ -202,10 +205,9 @@ def _plain(text: str) -> str:
 
 
 def _split(plain: str) -> list[str]:
-    """The words of a text. The same twice: the second way is several times as fast, and for ASCII only."""
-    if not plain.isascii():
-        return _WORD.findall(plain)
-    return plain.translate(_GAPS).replace(" '", " ").replace("' ", " ").split()
+    """The words of a text. Bytes, because that is several times as fast as a regular expression."""
+    spaced = plain.encode("utf-8", "replace").translate(_GAPS).decode()
+    return f" {spaced} ".replace(" '", " ").replace("' ", " ").split()
 
 
 def _read(plain: str, words: _Words) -> Reading:
@@ -275,8 +277,9 @@ def _log(price: Decimal) -> float:
     return math.log(float(price))
 
 
-_WORD = re.compile(r"\w+(?:'\w+)?")
-_GAPS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_'")}
+# By byte: marks but the apostrophe part words, in ASCII; the bytes of all other letters stay.
+_GAPS = bytes(code if code > 127 or chr(code).isalnum() or chr(code) in "_'" else 32 for code in range(256))
+_TYPOGRAPHIC = (("\u2019", "'"), ("\u2018", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\u2013", "-"), ("\u2014", "-"))
 _kind = {word: kind for kind, listed in cue_words.KINDS.items() for word in listed.split()}.get
 _CHORES = frozenset(cue_words.KINDS["chore"].split())
 _LEANING = frozenset(cue_words.LEANING.split())

@@ -22,6 +22,7 @@ from pointsman.routing.card import Card, PairFigures
 UNKNOWN = "unknown"
 _CHANCE = 0.5
 _PIPED_WIDTH = 120
+_PAIR_HEADER = ("weaker", "stronger", "prompts", "APGR", "random", "length", "calibration error", "floor")
 _NOTE = (
     "On prompts held out of the fit. APGR: the quality gap between the two that is recovered, on average over all "
     "shares of calls to the stronger one; 95 % interval below it. A figure is worth something if it is above what "
@@ -35,15 +36,17 @@ def print_card(card: Card, path: Path) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPED_WIDTH)
-    licence = f" Licence of the data: {printable(card.licence)}." if card.licence else ""
-    console.print(Text(f"{printable(card.name) or path.name}: fitted to {card.prompts:,} prompts.{licence}"))
+    told = f"{printable(card.name) or path.name}: fitted on {card.date} to {card.prompts:,} prompts."
+    console.print(Text(f"{told} Licence of the data: {printable(card.licence)}." if card.licence else told))
     console.print(_table(("model", "mean quality"), [(one, _decimal(value)) for one, value in card.qualities.items()]))
-    console.print(Text("Does it tell when the stronger model is needed?", style="bold"))
-    header = ("the other one does", "stronger", "prompts", "APGR", "random", "length", "calibration error", "floor")
-    console.print(_table(header, [_row(pair) for pair in card.pairs], text_columns=2))
-    console.print(Text(_NOTE, style="dim"))
-    for remark, style in [*((one, "yellow") for one in card.warnings), *((one, "dim") for one in card.notes)]:
-        console.print(Text(f"\n{'Beware: ' if style == 'yellow' else ''}{printable(remark)}", style=style))
+    if card.pairs:
+        console.print(Text("Does it tell when the stronger model is needed?", style="bold"))
+        console.print(_table(_PAIR_HEADER, [_row(pair) for pair in card.pairs], text_columns=2))
+        console.print(Text(_NOTE, style="dim"))
+    for warning in card.warnings:
+        console.print(Text(f"\nBeware: {_sentence(warning)}", style="yellow"))
+    for note in card.notes:
+        console.print(Text(f"\n{_sentence(note)}", style="dim"))
     console.print(Text(f"\nWritten to {path}. Hold it against prompts that it was not fitted to, then use it:\n"))
     console.print(Text(next_steps(card, path)), soft_wrap=True)
 
@@ -86,6 +89,10 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
+
+
+def _sentence(text: str) -> str:
+    return printable(text).rstrip(".") + "."
 
 
 def _decimal(value: float) -> str:

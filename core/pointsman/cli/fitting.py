@@ -22,14 +22,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from pointsman.catalog import Catalog
 from pointsman.errors import InvalidRequestError
 from pointsman.feedback import FeedbackLog
-from pointsman.routing import Outcomes
+from pointsman.routing import Outcomes, Router
 
 if TYPE_CHECKING:
     from pointsman.routing.trained import TrainedPredictor
 
-LEAST_PROMPTS = 50
 SUFFIX = ".npz"
-_WANTED = "200 to 1,500 are what a fit needs to be worth it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +106,6 @@ def carry_out(wanted: Fitting) -> None:
     """
     check_output(wanted.output, force=wanted.force)
     outcomes = labelled_prompts(wanted)
-    check_enough(outcomes)
     with _spinner(f"fitting to {len(outcomes):,} prompts"):
         predictor = _fitted(outcomes, wanted)
     try:
@@ -152,26 +149,6 @@ def labelled_prompts(wanted: Fitting) -> Outcomes:
     return outcomes.of(models=[_id_of(model, catalog) for model in wanted.models]) if wanted.models else outcomes
 
 
-def check_enough(outcomes: Outcomes) -> None:
-    """Refuse what no figure could be told of.
-
-    Raises:
-        InvalidRequestError: there are fewer than two models, or one of them with fewer than 50 labelled prompts.
-    """
-    import numpy as np  # Late: whoever asks for help needn't wait for it.
-
-    if len(outcomes.models) < 2:
-        found = f"of {outcomes.models[0]!r} only" if outcomes.models else "of no model"
-        raise InvalidRequestError(f"there are outcomes {found}; a router chooses among two or more.")
-    for model, qualities in outcomes.qualities.items():
-        count = int(np.count_nonzero(~np.isnan(qualities)))
-        if count < LEAST_PROMPTS:
-            raise InvalidRequestError(
-                f"{model!r} has {count} labelled prompts, and {LEAST_PROMPTS} are the least; {_WANTED}. "
-                "Label more, or leave the model out with --models."
-            )
-
-
 def load_predictor(path: Path) -> TrainedPredictor:
     """The predictor in a file that `pointsman fit` wrote.
 
@@ -186,6 +163,18 @@ def load_predictor(path: Path) -> TrainedPredictor:
         return TrainedPredictor.load(path)
     except OSError as exc:
         raise InvalidRequestError(f"{path}: it can't be read: {exc.strerror or exc}.") from exc
+
+
+def check_heads(predictor: TrainedPredictor, router: Router, catalog: Catalog) -> None:
+    """Without a head for one of its models a router could only take its fallback model.
+
+    Raises:
+        InvalidRequestError: one is missing.
+    """
+    ids = [catalog.resolve(model).id for model in router.model_ids]
+    if missing := [model for model in ids if model not in predictor.models]:
+        had = ", ".join(predictor.models)
+        raise InvalidRequestError(f"the predictor has no head for {missing[0]}, of {router.name}; it has for {had}.")
 
 
 def _fitted(outcomes: Outcomes, wanted: Fitting) -> TrainedPredictor:

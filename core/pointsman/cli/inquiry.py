@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -23,13 +22,10 @@ from pointsman.ask.reading import reading
 from pointsman.ask.report import Report, described, to_json
 from pointsman.catalog import Catalog
 from pointsman.cli.endpoints import Engine, own_endpoint
-from pointsman.cli.fitting import load_predictor
+from pointsman.cli.fitting import check_heads, load_predictor
 from pointsman.client import Client
 from pointsman.errors import InvalidRequestError
-from pointsman.routing import Router, RouterRegistry
-
-if TYPE_CHECKING:
-    from pointsman.routing.trained import TrainedPredictor
+from pointsman.routing import RouterRegistry
 
 DEMO_QUESTIONS = (
     "Compare Claude Haiku and Claude Sonnet in 20 words or less.",
@@ -54,15 +50,19 @@ class Inquiry:
     endpoint_url: str | None = None
     engine: Engine | None = None
 
+    def __post_init__(self) -> None:
+        if self.model is not None and self.router is not None:
+            raise InvalidRequestError(
+                "both --router and --model were given. A router chooses among models: choose one."
+            )
+        if self.model is not None and self.predictor is not None:
+            raise InvalidRequestError("--predictor goes with a router: where a model is named, nothing is decided.")
+
 
 def hold(inquiry: Inquiry) -> None:
     """Hold the conversation and print it. Whatever can be wrong is checked before the first question is sent."""
     documents = read_documents(inquiry.files)
     questions = check_questions(inquiry.questions)
-    if inquiry.router is not None and inquiry.model is not None:
-        raise InvalidRequestError("both --router and --model were given. Choose one: a router chooses among models.")
-    if inquiry.predictor is not None and inquiry.model is not None:
-        raise InvalidRequestError("--predictor goes with a router: where a model is named, nothing is decided.")
     predictor = None if inquiry.predictor is None else load_predictor(inquiry.predictor)
     with (
         own_endpoint(inquiry.engine, region=inquiry.region)
@@ -82,7 +82,9 @@ def hold(inquiry: Inquiry) -> None:
         )
         router = routers.router(model_id, region=connection.region)
         if predictor is not None:
-            _check_heads(predictor, router, routers)
+            if router is None:
+                raise InvalidRequestError("--predictor goes with a router that is known here: another decides at AWS.")
+            check_heads(predictor, router, catalog)
         client = Client(connection.runtime, routers=routers)
         conversation = Conversation(client, model_id=model_id, documents=documents, max_tokens=inquiry.max_tokens)
         with calls_to(connection.url):
@@ -91,16 +93,6 @@ def hold(inquiry: Inquiry) -> None:
             else:
                 target = described(router, model_id, routers.catalog)
                 _print_report(conversation, questions, documents, connection, target)
-
-
-def _check_heads(predictor: TrainedPredictor, router: Router | None, routers: RouterRegistry) -> None:
-    """Without a head for one of its models the router could only take its fallback model."""
-    if router is None:
-        raise InvalidRequestError("--predictor goes with a router that is known here: another decides at AWS.")
-    ids = [routers.catalog.resolve(model).id for model in router.model_ids]
-    if missing := [model for model in ids if model not in predictor.models]:
-        had = ", ".join(predictor.models)
-        raise InvalidRequestError(f"the predictor has no head for {missing[0]}, of {router.name}; it has for {had}.")
 
 
 def _print_report(

@@ -27,7 +27,7 @@ from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, connect
 from pointsman.ask.report import STAND_IN, printable
 from pointsman.catalog import Catalog, Model
 from pointsman.cli.evaluation import Evaluation
-from pointsman.cli.fitting import load_predictor
+from pointsman.cli.fitting import check_heads, load_predictor
 from pointsman.client import Client
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.compare import summed_up
@@ -41,6 +41,7 @@ from pointsman.evaluation.trial import Progress as Told
 from pointsman.pricing import Price
 from pointsman.prompt_routers import split_router_arn
 from pointsman.routing import Outcomes, Router, RouterRegistry, RoutingCriteria
+from pointsman.routing.trained import TrainedPredictor
 
 _PIPED_WIDTH = 160
 
@@ -144,7 +145,11 @@ def _subject(wanted: Evaluation, prompts: Outcomes, registry: RouterRegistry) ->
         router = found
     if wanted.difference is not None:
         router = replace(router, criteria=RoutingCriteria(response_quality_difference=wanted.difference))
-    return router if wanted.predictor is None else replace(router, predictor=load_predictor(wanted.predictor))
+    if wanted.predictor is None:
+        return router
+    predictor = load_predictor(wanted.predictor)
+    check_heads(predictor, router, registry.catalog)
+    return replace(router, predictor=predictor)
 
 
 def _made(wanted: Evaluation, prompts: Outcomes, catalog: Catalog) -> Router:
@@ -235,6 +240,8 @@ def _about(
     told = {"Evaluated": _described(policies[0], catalog)}
     if len(policies) > 1:
         told["Against"] = _described(policies[1], catalog)
+    if wanted.predictor is not None:
+        told["Predictor"] = _fitted(wanted.predictor, policies[0])
     drawn = "" if used == of else f", drawn from {of:,} with seed {wanted.seed}"
     told["Prompts"] = f"{wanted.file.name}: {used:,}{drawn}"
     if connection is None:
@@ -256,6 +263,13 @@ def _described(policy: Policy, catalog: Catalog) -> str:
         f"{policy.name}: {models}; fallback model {resolved(policy.fallback_model, catalog).id}, response quality "
         f"difference {policy.criteria.response_quality_difference:g}, predictor {name_of(policy.predictor)}"
     )
+
+
+def _fitted(path: Path, policy: Policy) -> str:
+    assert isinstance(policy, Router)
+    assert isinstance(policy.predictor, TrainedPredictor)
+    card = policy.predictor.card
+    return f"{path.name}, fitted on {card.date} to {card.prompts:,} prompts"
 
 
 # --- what is printed ----------------------------------------------------------------------------------------------

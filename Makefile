@@ -1,9 +1,10 @@
 # Each target makes .venv and installs what it needs first. `make demo` and `make test` are the ones to begin with.
 PYTHON ?= python3
+DATA ?= ../shared/data
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types bench docs guides test-awscli clean
+.PHONY: demo test lint types bench docs guides test-awscli train clean
 
 demo: $(VENV)/.local
 	$(RUN)/pointsman demo
@@ -25,6 +26,10 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(RUN)/python -m pytest tests/test_docs.py
+
+train: $(VENV)/.dev
+	$(RUN)/python training/familiarity.py --data $(DATA)
+	$(RUN)/python training/heads.py --data $(DATA)
 
 guides: $(VENV)/.dev
 	$(RUN)/python examples/make_guides.py

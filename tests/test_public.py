@@ -39,6 +39,7 @@ PROMISED = [
     "RouterRegistry",
     "RoutingCriteria",
     "Trace",
+    "TrainedPredictor",
     "Usage",
     "place",
     "profile_resolver",

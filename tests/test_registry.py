@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pointsman import Router, RouterRegistry, RoutingCriteria
-from pointsman.routing import ComplexityPredictor
+from pointsman.routing import ComplexityPredictor, ShippedPredictor
 
 ARN = "arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/anthropic.claude:1"
 OWN = Router(
@@ -146,12 +146,12 @@ def test_an_edit_of_the_file_reaches_the_next_request(tmp_path: Path) -> None:
 
 
 def test_kept_routers_use_the_registrys_predictor() -> None:
-    """The user's own, or the baseline."""
+    """The user's own, or the shipped heads."""
     own = ComplexityPredictor()
     given, default = RouterRegistry(predictor=own).router(ARN), RouterRegistry().router(ARN)
     assert given is not None and default is not None
     assert given.predictor is own
-    assert isinstance(default.predictor, ComplexityPredictor)
+    assert isinstance(default.predictor, ShippedPredictor)
 
 
 def test_kept_routers_explore_the_registrys_share() -> None:

@@ -217,7 +217,7 @@ def test_a_decision_tells_all_that_was_weighed() -> None:
     assert told["router"] == "Nova Prompt Router"
     assert [one["model"] for one in told["candidates"]] == ["us.amazon.nova-lite-v1:0", "us.amazon.nova-pro-v1:0"]
     assert all(0 <= one["expected_quality"] <= 1 and Decimal(one["expected_cost"]) > 0 for one in told["candidates"])
-    assert (told["response_quality_difference"], told["predictor"]) == (0.05, "ComplexityPredictor")
+    assert (told["response_quality_difference"], told["predictor"]) == (0.05, "shipped heads")
     assert told["reason"]
 
 

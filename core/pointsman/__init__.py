@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Router,
         RouterRegistry,
         RoutingCriteria,
+        TrainedPredictor,
     )
     from pointsman.trace import Trace
     from pointsman.usage import Cost, Usage
@@ -68,6 +69,7 @@ _HOME = {
     "RouterRegistry": "routing",
     "RoutingCriteria": "routing",
     "Trace": "trace",
+    "TrainedPredictor": "routing",
     "Usage": "usage",
     "place": "cache",
     "profile_resolver": "bedrock",
@@ -102,6 +104,7 @@ __all__ = [
     "RouterRegistry",
     "RoutingCriteria",
     "Trace",
+    "TrainedPredictor",
     "Usage",
     "place",
     "profile_resolver",

@@ -82,7 +82,7 @@ def fold_of(text: str, folds: int = _FOLDS) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) % folds
 
 
-def fitted(task: Task, *, name: str, licence: str, on: date | None) -> TrainedPredictor:
+def fitted(task: Task, *, name: str, licence: str, notes: Sequence[str], on: date | None) -> TrainedPredictor:
     """The predictor for a task: heads on all its prompts, calibrated on what heads of four folds say of the fifth."""
     texts = Texts.of(task.prompts)
     chances = out_of_fold(texts, task)
@@ -104,6 +104,7 @@ def fitted(task: Task, *, name: str, licence: str, on: date | None) -> TrainedPr
             qualities={model: float(np.nanmean(task.outcomes[model])) for model in task.models},
             pairs=pairs,
             warnings=warnings,
+            notes=tuple(notes),
         ),
     )
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from pointsman.catalog import named_by
 from pointsman.prompt_routers import PromptRouters, RouterRecord
-from pointsman.routing.complexity import ComplexityPredictor
 from pointsman.routing.criteria import RoutingCriteria, check_fraction
 from pointsman.routing.quality import QualityPredictor
 from pointsman.routing.router import Router
+from pointsman.routing.shipped import ShippedPredictor
 
 # Ids that were asked for, those of plain models too.
 _MOST_NAMED = 4096
@@ -38,7 +38,7 @@ class RouterRegistry(PromptRouters):
         super().__init__(**kwargs)
         self._in_code = {router.name: router for router in routers}
         check_fraction("exploration", exploration, "such as 0.02.")
-        self._predictor = predictor or ComplexityPredictor()
+        self._predictor = predictor or ShippedPredictor()
         self._exploration = exploration
         self._named: dict[tuple[str, str | None], Router | None] = {}
         self._named_at = self.version

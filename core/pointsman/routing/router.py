@@ -18,9 +18,9 @@ from pointsman.errors import InvalidRouterError
 from pointsman.outline import Outline
 from pointsman.pricing import cost_of
 from pointsman.prompt import Prompt
-from pointsman.routing.complexity import ComplexityPredictor
 from pointsman.routing.criteria import RoutingCriteria, check_fraction
 from pointsman.routing.quality import Prediction, QualityPredictor
+from pointsman.routing.shipped import ShippedPredictor
 from pointsman.usage import Usage
 
 # Of a reply whose length nobody predicts. The same for every such model, which keeps the comparison fair.
@@ -100,7 +100,7 @@ class Router:
     fallback_model: str
     criteria: RoutingCriteria
     name: str = "router"
-    predictor: QualityPredictor = field(default_factory=ComplexityPredictor)
+    predictor: QualityPredictor = field(default_factory=ShippedPredictor)
     exploration: float = 0.0
 
     def __post_init__(self) -> None:

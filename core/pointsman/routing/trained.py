@@ -60,6 +60,7 @@ class TrainedPredictor:
         weights: ArrayLike | None = None,
         name: str = "",
         licence: str = "",
+        notes: Sequence[str] = (),
         on: date | None = None,
     ) -> TrainedPredictor:
         """Fit a head per model to the quality, 0 to 1, that its answers to n prompts had.
@@ -73,7 +74,8 @@ class TrainedPredictor:
                 from labels that were chance, if there are four or more.
             output_tokens: model id to the n lengths of its answers, where known.
             weights: how much each prompt counts.
-            name, licence, on: what the data are, under which licence, and the date of the fit, for the card.
+            name, licence, notes, on: for the card: what the data are, under which licence, what the heads are not
+                good for, and the date of the fit.
 
         Raises:
             InvalidRequestError: the lengths differ, there are too few prompts or models, a quality is outside 0 to 1.
@@ -84,7 +86,7 @@ class TrainedPredictor:
         except ModuleNotFoundError as exc:
             raise MissingExtraError("fitting", "fit") from exc
         task = Task.of(prompts, outcomes, models=models, output_tokens=output_tokens, weights=weights)
-        return fitted(task, name=name, licence=licence, on=on)
+        return fitted(task, name=name, licence=licence, notes=notes, on=on)
 
     def predict(self, prompts: Sequence[str | Prompt], /, *, models: Sequence[Model | str] | None = None) -> Prediction:
         """Expected quality per model, by default of all its models; `basis` tells where the complexity prior spoke.

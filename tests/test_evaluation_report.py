@@ -100,6 +100,16 @@ class TestTables:
         """Its cells stay empty."""
         assert [cell.text for cell in tables_of(comparison())[0].rows[1]][3:5] == ["", ""]
 
+    def test_shares_stand_where_the_name_does_not_tell_them(self) -> None:
+        """Always one model, or the router's shares once more."""
+        told = comparison()
+        same = standing("random, same shares", 0.7, 4.0, "baseline")
+        alone = replace(told.standings[1], shares={"large": 1.0})
+        one_sided = replace(told.standings[0], shares={"large": 1.0})
+        told = replace(told, standings=(told.standings[0], one_sided, alone, same))
+        shares = [row[5].text for row in tables_of(told)[0].rows]
+        assert shares == ["small 75.0 %, large 25.0 %", "large 100.0 %", "", ""]
+
     def test_what_is_unknown_is_called_so(self) -> None:
         """Never 0, never nan."""
         told = comparison()

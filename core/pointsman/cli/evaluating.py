@@ -35,7 +35,7 @@ from pointsman.evaluation.comparison import Comparison
 from pointsman.evaluation.labelled import try_on
 from pointsman.evaluation.live import Judge, LiveEvaluationError, ask
 from pointsman.evaluation.report import check_path, write_report
-from pointsman.evaluation.tables import Cell, Table, remarks_of, tables_of
+from pointsman.evaluation.tables import SHARES, Cell, Table, remarks_of, tables_of
 from pointsman.evaluation.trial import Policy, Trial, models_of, name_of, resolved, sample_of
 from pointsman.evaluation.trial import Progress as Told
 from pointsman.pricing import Price
@@ -294,9 +294,10 @@ def _print(comparison: Comparison, about: dict[str, str], reports: tuple[Path, .
 
 
 def _rich(table: Table) -> RichTable:
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for place, header in enumerate(table.header):
-        shown.add_column(header, justify="right" if place else "left", overflow="fold")
+        words = place == 0 or header == SHARES
+        shown.add_column(header, justify="left" if words else "right", overflow="fold")
     for row in table.rows:
         shown.add_row(*map(_rich_cell, row))
     return shown

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pointsman.catalog import Catalog
-from pointsman.evaluation.comparison import Comparison, Figure, Pair, Point, Promise, Ranking, Standing
+from pointsman.evaluation.comparison import SAME_SHARES, Comparison, Figure, Pair, Point, Promise, Ranking, Standing
 from pointsman.evaluation.labelled import try_on
 from pointsman.evaluation.metrics import (
     Floats,
@@ -136,7 +136,7 @@ def _baselines(trial: Trial, folds: Rows) -> Iterator[_Played]:
     router = next((run for run in trial.runs if run.kind == "router" and run.models), None)
     if router is not None:
         called = np.array([np.mean(router.invoked == model.id) for model in trial.models])
-        yield _mixed(trial, f"{RANDOM}, same shares", np.tile(called, (len(trial.quality), 1)))
+        yield _mixed(trial, RANDOM + SAME_SHARES, np.tile(called, (len(trial.quality), 1)))
         if len(router.models) == 2:
             weak, strong = _by_strength(trial, router.models)
             calls = int(np.sum(router.invoked == trial.models[strong].id))
@@ -144,7 +144,7 @@ def _baselines(trial: Trial, folds: Rows) -> Iterator[_Played]:
                 to_strong = neediest(score, calls)
                 given = np.zeros_like(trial.quality)
                 given[:, weak], given[:, strong] = 1 - to_strong, to_strong
-                yield _mixed(trial, f"{name}, same shares", given)
+                yield _mixed(trial, name + SAME_SHARES, given)
     best = trial.quality == trial.quality.max(axis=1, keepdims=True)
     cheapest = np.argmin(np.where(best, np.nan_to_num(trial.cost), np.inf), axis=1)
     yield _mixed(trial, ORACLE, np.eye(len(trial.models))[cheapest])

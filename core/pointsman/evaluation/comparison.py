@@ -13,6 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 from pointsman.evaluation.metrics import Loss
 
+SAME_SHARES = ", same shares"
+"""How the names of baselines end that send as many requests to each model as the router does."""
+
 
 class Figure(NamedTuple):
     """A figure and the ends of its 95 % interval."""

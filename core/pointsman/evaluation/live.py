@@ -72,14 +72,10 @@ def ask(
     """
     if not len(prompts):
         raise InvalidRequestError("there are no prompts to ask.")
-    if inspect.iscoroutinefunction(judge):
-        raise InvalidRequestError("the judge is a coroutine function; it must be a plain one, and may take its time.")
     policies = [_known(policy, client) for policy in policies]
+    asking = _Asking(policies, client, judge)
     requests = [_limited(request_of(prompt), max_tokens) for prompt in prompts.prompts]
     tokens, questions = outlined(requests)
-    asking = _Asking(policies, client, judge)
-    if not asking.models:
-        raise InvalidRequestError("AWS decides, and its models aren't known here: name one to hold the router against.")
     asked = asking.all(requests, concurrency, on_progress)
     trial = Trial(
         models=asking.models,
@@ -128,7 +124,11 @@ class _Asking:
     """Asks, prompt by prompt, and counts what fails."""
 
     def __init__(self, policies: Sequence[Policy], client: Client, judge: Judge) -> None:
+        if inspect.iscoroutinefunction(judge):
+            raise InvalidRequestError("the judge is a coroutine function; it must be a plain one, and may take long.")
         self.models = models_in_play(policies, client.context.catalog)
+        if not self.models:
+            raise InvalidRequestError("AWS decides, and its models aren't known here: name one to hold it against.")
         self.failures: Counter[str] = Counter()
         self._policies, self._client, self._judge = policies, client, judge
         self._answered = False

@@ -6,13 +6,14 @@ Knows figures and how they are written; knows no format. There is no text of any
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pointsman.evaluation.comparison import Comparison, Figure, Pair, Promise, Ranking, Standing
+from pointsman.evaluation.comparison import SAME_SHARES, Comparison, Figure, Pair, Promise, Ranking, Standing
 
 UNKNOWN = "unknown"
+SHARES = "requests to"
 
 
 class Cell(NamedTuple):
@@ -81,7 +82,7 @@ def _policies(comparison: Comparison) -> Table:
             "as many requests to each model as the router does. The oracle takes the cheapest of the best models for "
             "each prompt, with hindsight."
         ),
-        header=("policy", "quality", "USD per 1,000 requests", "quality lost", "cost saved", "requests to"),
+        header=("policy", "quality", "USD per 1,000 requests", "quality lost", "cost saved", SHARES),
         rows=tuple(_policy(one, comparison.reference) for one in comparison.standings),
     )
 
@@ -94,7 +95,7 @@ def _policy(standing: Standing, reference: str) -> tuple[Cell, ...]:
         _cell(standing.cost, money),
         Cell("") if itself else _share(standing.lost),
         Cell("") if itself else _share(standing.saved),
-        Cell(_shares(standing.shares)),
+        Cell(_shares(standing)),
     )
 
 
@@ -184,8 +185,12 @@ def _price(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:g}"
 
 
-def _shares(shares: Mapping[str, float]) -> str:
-    ordered: Sequence[tuple[str, float]] = sorted(shares.items(), key=lambda one: -one[1])
+def _shares(standing: Standing) -> str:
+    """Where the requests went; nothing where the name tells it."""
+    alone = standing.kind != "router" and len(standing.shares) == 1
+    if alone or standing.name.endswith(SAME_SHARES):
+        return ""
+    ordered = sorted(standing.shares.items(), key=lambda one: -one[1])
     return ", ".join(f"{model} {percent(share)}" for model, share in ordered)
 
 

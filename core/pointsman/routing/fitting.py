@@ -190,7 +190,8 @@ def _centred(values: Floats, weights: Floats) -> Floats:
 def _means(values: Floats, weights: Floats) -> Floats:
     """The weighted mean of each column, of the rows that have a weight; 0 for a column without any."""
     total: Floats = (np.where(weights > 0, values, 0) * weights).sum(axis=0)
-    return total / np.maximum(weights.sum(axis=0), 1e-12)
+    means: Floats = total / np.maximum(weights.sum(axis=0), 1e-12)
+    return means
 
 
 def out_of_fold(texts: Texts, task: Task) -> Floats:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -202,7 +203,7 @@ def test_quality_depends_on_no_other_prompt() -> None:
 
 def test_models_of_one_price_or_of_none_are_expected_to_be_alike() -> None:
     """Without a difference in price there is nothing to tell them apart by."""
-    same = [replace(model, price=Price(input=1, output=1)) for model in (HAIKU, SONNET)]
+    same = [replace(model, price=Price(input=Decimal(1), output=Decimal(1))) for model in (HAIKU, SONNET)]
     unknown = [replace(model, price=None) for model in (HAIKU, SONNET)]
     for models in (same, unknown):
         predicted = ComplexityPredictor().predict([Prompt.of_text(SISTERS)], models=models)

@@ -65,6 +65,7 @@ WORK: Mapping[str, Cue] = MappingProxyType(
 EASE: Mapping[str, Cue] = MappingProxyType(
     {
         "concept": Cue(looks_for="what is (a) X?, what does X mean?, the purpose of X", weight=0.8),
+        "conclusion": Cue(looks_for="that question at the end of what is told", weight=0.5),
         "definition": Cue(looks_for="define, meaning, stands for, synonym", weight=0.5),
         "brevity": Cue(looks_for="an answer of a line: in one sentence, briefly, in simple words", weight=0.6),
         "chore": Cue(looks_for="a small change to a text: translate, summarise, fix the typos", weight=0.6),
@@ -247,7 +248,9 @@ def _add_what_is_asked(found: dict[str | None, int], plain: str, words: Sequence
                 found[cue] = found.get(cue, 0) + 1
     found["chore"] = sum(map(_CHORES.__contains__, near[:_AN_OPENING])) + found.get("chore phrase", 0)
     found["puzzle"] = found.get("puzzle", 0) + (_RIDDLE.search(ends) is not None)
-    found["concept"] = found.get("concept", 0) + (_CONCEPT.search(ends) is not None)
+    if concept := _CONCEPT.search(ends):
+        found["concept"] = 1
+        found["conclusion"] = concept.start() > _A_STORY and len(ends) - concept.end() < _A_THANKS
     found["leaning"] = _leans(ends)
 
 
@@ -288,8 +291,8 @@ _PHRASES: dict[str, list[tuple[str, str]]] = {}
 for _cue, _listed in cue_words.PHRASES.items():
     for _phrase in _listed:
         _PHRASES.setdefault(_phrase.split()[0], []).append((_cue, _phrase))
-_AN_END, _WORDS_OF_AN_END, _AN_OPENING, _A_QUESTION, _A_THANKS = 600, 110, 6, 300, 45
-_ENGLISH_SHARE = 0.15
+_AN_END, _WORDS_OF_AN_END, _AN_OPENING, _A_STORY, _A_QUESTION, _A_THANKS = 600, 110, 6, 60, 300, 45
+_ENGLISH_SHARE = 0.14
 _GREETING = re.compile(
     r"(?:(?:hello|hi|hey|dear|greetings|good (?:morning|afternoon|evening|day))\b[^.,!?:]{0,30}[.,!?:]\s+)?"
     r"(?:(?:i )?hope [^.!?]{0,60}[.!?]\s+)?"
@@ -316,9 +319,9 @@ _NOT_DEFINITE = (
     r"|never|often|bigger|larger|more|less|going|wrong|missing|happening)\b)"
 )
 _CONCEPT = re.compile(
-    rf"what(?:'?s| is| are| was) {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,3}}?"
+    rf"what(?:'?s| is| are) {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,3}}?"
     r"(?:[?.,;:!]|$| in (?:one|a|simple|plain|few|just|under|english)\b| \(| used\b| for\b)"
     rf"|what {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,2}} (?:is|are|means|does|stands for)"
     r"(?:[?.;:!]|$| (?:in|on|for) )"
-    r"|what does (?:an? |[^?.!]{1,40} (?:mean|stand for|do)\b)"
+    r"|what does (?!(?:he|she|it|they|this|that|his|her|my)\b)(?:an? |[^?.!]{1,40} (?:mean|stand for|do)\b)"
 )

@@ -5,13 +5,14 @@ Knows arrays only. Where the numbers come from is `pointsman.routing.fitting`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from pointsman.routing.features import COLUMNS, SETTING, SURFACE, Features
+from pointsman.routing.features import COLUMNS, MOST_BYTES, SETTING, SURFACE, Features
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,6 +20,9 @@ Floats = npt.NDArray[np.float64]
 _MOST_DEVIATIONS = 3.0
 _STEPS = 127
 _MEASURES = len(SURFACE) + len(SETTING)
+# By count. No n-gram is found more often than the text has bytes.
+_WEIGHTS = np.zeros(MOST_BYTES + 2, np.float32)
+_WEIGHTS[1:] = 1 + np.log(np.arange(1, MOST_BYTES + 2), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +49,7 @@ class Heads:
 
     def __call__(self, features: Features) -> Floats:
         """The h outputs for one text."""
-        found = ngram_values(features.counts) @ self.ngrams[features.columns]
+        found = ngram_values(features.counts) @ self.ngrams.take(features.columns, axis=0)
         return found * self.step + standardised(features.measures, self.mean, self.deviation) @ self.surface + self.bias
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -70,14 +74,15 @@ class Heads:
 
 def ngram_values(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """The weight of each n-gram in its text: 1 + ln(count), scaled to a vector of length 1."""
-    values: npt.NDArray[np.float32] = 1 + np.log(counts, dtype=np.float32)
-    values /= max(float(np.sqrt(values @ values)), 1.0)
+    values = _WEIGHTS.take(counts)
+    values /= max(math.sqrt(values @ values), 1.0)
     return values
 
 
 def standardised(surface: Floats, mean: Floats, deviation: Floats) -> Floats:
     """The measures of a surface (..., s) in standard deviations, at most three either way."""
-    return np.clip((surface - mean) / deviation, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+    within: Floats = np.minimum(np.maximum((surface - mean) / deviation, -_MOST_DEVIATIONS), _MOST_DEVIATIONS)
+    return within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,9 +102,10 @@ class Calibration:
 
     def __call__(self, chances: Floats) -> Floats:
         """Expected qualities (..., m), 0 to 1. Where one would lie outside, all are moved, to keep the gaps."""
-        common = chances.mean(axis=-1, keepdims=True)
+        # The ufuncs themselves: at one prompt, numpy's wrappers around them take longer than all the rest.
+        common = np.add.reduce(chances, axis=-1, keepdims=True) / chances.shape[-1]
         qualities = self.level * common + self.apart * (chances - common) + self.offsets
-        qualities = qualities - np.maximum(qualities.max(axis=-1, keepdims=True) - 1, 0)
+        qualities -= np.maximum(np.maximum.reduce(qualities, axis=-1, keepdims=True) - 1, 0)
         within: Floats = np.maximum(qualities, 0)
         return within
 

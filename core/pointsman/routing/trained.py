@@ -98,11 +98,11 @@ class TrainedPredictor:
         if unknown := [model for model in wanted if model not in self.models]:
             raise InvalidRequestError(f"no head for {unknown[0]!r} here; there are heads for {', '.join(self.models)}.")
         told = [self._expect(prompt) for prompt in prompts]
-        places = {model: self.models.index(model) for model in wanted}
-        tokens = {model: self.lengths.index(model) for model in wanted if model in self.lengths}
+        qualities = np.array([one.qualities for one in told]).reshape(len(told), len(self.models))
+        tokens = np.array([one.tokens for one in told]).reshape(len(told), len(self.lengths))
         return Prediction(
-            {model: np.array([one.qualities[place] for one in told]) for model, place in places.items()},
-            output_tokens={model: np.array([one.tokens[place] for one in told]) for model, place in tokens.items()},
+            {model: qualities[:, self.models.index(model)] for model in wanted},
+            output_tokens={model: tokens[:, self.lengths.index(model)] for model in wanted if model in self.lengths},
             basis=[one.basis for one in told],
             resolution=[one.resolution for one in told],
         )
@@ -110,14 +110,14 @@ class TrainedPredictor:
     def _expect(self, prompt: str | Prompt) -> _Expected:
         text = asked(prompt)
         features = features_of(text, prompt)
-        outputs = self.heads(features)
-        chances, tokens = logistic(outputs[: len(self.models)]), np.exp(outputs[len(self.models) :])
         likeness = self.familiarity(features)
         if likeness.is_familiar:
-            return _Expected(self.calibration(chances), tokens, "trained", 0.0)
+            outputs = self.heads(features)
+            logits, logarithms = outputs[: len(self.models)], outputs[len(self.models) :]
+            return _Expected(self.calibration(logistic(logits)), np.exp(logarithms), "trained", 0.0)
         # Lengths are not told either: they were learnt from the same prompts.
         qualities = expected_quality(np.array(complexity(text)), self.calibration.weakness)
-        unknown = np.full(len(tokens), np.nan)
+        unknown = np.full(len(self.lengths), np.nan)
         return _Expected(qualities, unknown, f"complexity prior: {likeness.reason}", ComplexityPredictor.resolution)
 
     # --- files ------------------------------------------------------------------------------------------------------

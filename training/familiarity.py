@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as parquet
 
-from pointsman.routing.familiarity import packaged_path, word_table
+from pointsman.routing.familiarity import packaged_path, word_places, word_table
 from pointsman.routing.familiarity_fitting import Others, varied
 from pointsman.routing.features import features_of
 
@@ -33,6 +33,8 @@ KEPT_OUT = frozenset({"gpqa"})
 PER_KIND = 70
 PER_WIDE_KIND = {"mmlu_pro": 105, "routellm_mmlu": 105, "everyday": 160, FOREIGN: 160}
 
+# A word that was met in one foreign prompt says little (Ney, Essen, Kneser, 1994).
+DISCOUNT = 0.75
 # Of the words in another language's prompt, this share is English by custom (technical terms, names, mixing).
 BORROWED = 0.1
 LEAST_TEXTS = 3
@@ -101,10 +103,14 @@ def english_words(prompts: Mapping[str, list[str]]) -> np.ndarray:
     there = counted(prompts[FOREIGN])
     words = np.array(sorted(word for word, texts_with in here.items() if texts_with >= LEAST_TEXTS), np.uint64)
     share_here = np.array([here[int(word)] for word in words]) / here.total()
-    share_there = np.array([there[int(word)] for word in words]) / there.total()
+    share_there = np.array([max(there[int(word)] - DISCOUNT, 0) for word in words]) / there.total()
     weights = np.log(share_here / (BORROWED * share_here + (1 - BORROWED) * share_there))
-    weights[np.isin(words, marks_and_numbers())] = 0.0
-    return word_table(words, weights)
+    telling_nothing = marks_and_numbers()
+    weights[np.isin(words, telling_nothing)] = 0.0
+    table = word_table(words, weights)
+    # A word that happens to be at both places of a mark must not speak for it.
+    table[word_places(telling_nothing)[0]] = 0
+    return table
 
 
 def counted(texts: Iterable[str]) -> Counter[int]:

@@ -30,7 +30,7 @@ _FULL_TRUST = 0.12
 _NO_TRUST = 0.02
 
 # The shares at which the quantiles are kept, finer where it is decided.
-LEVELS = np.concatenate((np.arange(0, 0.2, 0.01), np.arange(0.2, 1.01, 0.05)))
+LEVELS = np.concatenate((np.arange(0, 0.2, 0.01), np.linspace(0.2, 1, 17)))
 _LEVELS: tuple[float, ...] = tuple(LEVELS.tolist())
 
 KIND_BITS = 13
@@ -41,7 +41,7 @@ WORD_STEPS = 8
 UNKNOWN = -2 * WORD_STEPS
 _OWN = WORD_STEPS
 # As if one known word had been read before: a single unknown word is told, a name in a short question isn't.
-_HEAD_START = 1.0
+_HEAD_START = 2.0
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _FIRST = np.uint64(64 - _WORD_BITS)
 _SECOND = np.uint64(64 - 2 * _WORD_BITS)
@@ -121,6 +121,7 @@ class Familiarity:
         """What these training prompts look like. The same texts give the same numbers.
 
         Raises:
+            InvalidRequestError: there are fewer than 20 different ones.
             MissingExtraError: the extra `fit` is not installed.
         """
         try:
@@ -230,7 +231,7 @@ def word_steps(words: npt.NDArray[np.uint64], own: npt.NDArray[np.bool_] | None 
 
 
 def mean_weight(steps: npt.NDArray[np.int8]) -> float:
-    """The mean of the words' weights, marks and numbers left out; 1 if there is no word."""
+    """The mean of the words' weights, marks and numbers left out; 2 if there is no word."""
     total = int(np.add.reduce(steps, dtype=np.int64)) / WORD_STEPS
     return (total + _HEAD_START) / (int(np.count_nonzero(steps)) + 1)
 

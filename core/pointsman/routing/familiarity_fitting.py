@@ -19,6 +19,7 @@ import scipy.sparse as sparse
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 
+from pointsman.errors import InvalidRequestError
 from pointsman.routing.familiarity import (
     FALSE_ALARMS,
     KIND_BITS,
@@ -33,6 +34,7 @@ from pointsman.routing.familiarity import (
 )
 from pointsman.routing.features import BITS, SURFACE, Features, features_of
 
+LEAST_TEXTS = 20
 _MOST_TEXTS = 3_000
 _FOLDS = 3
 _GROUPS = 8
@@ -40,6 +42,8 @@ _STRENGTH = 1.0
 _STEPS = 127
 _SURFACE_SCALE = 0.3
 _LEAST_DEVIATION = 0.05
+# One comma more is nothing strange, even where no training prompt has one; counts are logarithms.
+_LEAST_SPREAD = np.array([_LEAST_DEVIATION if name.startswith("share") else 0.35 for name in SURFACE])
 # How the false alarms are shared out. The kind tells most.
 _KIND_TAIL = 0.8 * FALSE_ALARMS
 _FORM_TAIL = 0.2 * FALSE_ALARMS
@@ -94,6 +98,8 @@ class Others:
 def fitted(texts: Sequence[str]) -> Familiarity:
     """See `Familiarity.fit`. At most 3,000 of the texts are looked at, chosen by their hash."""
     sample = sorted(set(texts), key=_digest)[:_MOST_TEXTS]
+    if len(sample) < LEAST_TEXTS:
+        raise InvalidRequestError(f"{len(sample)} different prompts don't show what is familiar: give {LEAST_TEXTS}.")
     plain = [features_of(text) for text in sample]
     rewritten = [features_of(varied(text, random.Random(_digest(text)))) for text in sample]
     others = Others.shipped()
@@ -102,7 +108,7 @@ def fitted(texts: Sequence[str]) -> Familiarity:
     for fold in range(_FOLDS):
         seen = np.flatnonzero(folds != fold)
         part = _uncut([plain[i] for i in seen], [rewritten[i] for i in seen], others)
-        held_out += [_looks(part, plain[i]) for i in np.flatnonzero(folds == fold)]
+        held_out += [_looks(part, one[i]) for i in np.flatnonzero(folds == fold) for one in (plain, rewritten)]
     return _cut(_uncut(plain, rewritten, others), np.array(held_out))
 
 
@@ -142,14 +148,15 @@ def _uncut(plain: Sequence[Features], rewritten: Sequence[Features], others: Oth
     surface = np.array([one.surface for one in both])
     centre = np.median(np.vstack((surface, others.surface)), axis=0)
     deviation = np.vstack((surface, others.surface)).std(axis=0) + _LEAST_DEVIATION
+    spread = np.hypot(surface.std(axis=0), _LEAST_SPREAD)
     blank = Familiarity(
         words=np.zeros(1 << KIND_BITS, np.int8),
         step=np.array(1.0),
         surface=np.zeros(2 * len(SURFACE)),
         mean=centre,
         deviation=deviation,
-        centres=_centres(surface),
-        spread=surface.std(axis=0) + _LEAST_DEVIATION,
+        centres=_centres(surface, spread),
+        spread=spread,
         lexicon=_lexicon(plain),
         least_known=np.array(-np.inf),
         scales=np.array([[0.0, 1.0], [0.0, 1.0]]),
@@ -182,9 +189,8 @@ def _ratio(own: _Side, others: _Side) -> tuple[npt.NDArray[np.int8], Floats, Flo
     return np.round(words / step).astype(np.int8), np.array(step), surface * _SURFACE_SCALE
 
 
-def _centres(surface: Floats) -> Floats:
-    """The middles of at most eight groups of prompts, told apart in standard deviations."""
-    spread = surface.std(axis=0) + _LEAST_DEVIATION
+def _centres(surface: Floats, spread: Floats) -> Floats:
+    """The middles of at most eight groups of prompts, told apart in units of `spread`."""
     groups = min(_GROUPS, len(np.unique(surface, axis=0)))
     found = KMeans(groups, n_init=1, random_state=0).fit(surface / spread).cluster_centers_
     return np.asarray(found * spread, np.float64)

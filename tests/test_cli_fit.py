@@ -112,11 +112,21 @@ def test_the_card_is_printed_with_what_to_do_next(cli: Cli) -> None:
     """Figures beside chance and length, what they mean, and commands that can be copied."""
     told = cli("fit", "labels.jsonl", "-o", "my.predictor.npz")
     assert told.startswith("my: fitted on 20")
-    for text in ("to 80 prompts", "mean quality", "APGR", "random", "0.500", "length", "calibration error", "floor"):
+    for text in ("to 80 prompts", "mean quality", "APGR", "random", "0.500", "length", "calibration", "floor"):
         assert text in told
-    assert "    pointsman evaluate held-out.jsonl --models small,large --predictor my.predictor.npz\n" in told
-    assert "RouterRegistry(predictor=TrainedPredictor.load('my.predictor.npz'))" in told
+    evaluate = "pointsman evaluate held-out.jsonl --models small,large --predictor my.predictor.npz"
+    assert f"    {evaluate} --price small=IN,OUT --price large=IN,OUT\n" in told
+    assert "    Router(..., predictor=TrainedPredictor.load('my.predictor.npz'))\n" in told
     assert "\x1b" not in told
+
+
+def test_a_predictor_for_a_default_router_is_told_so(cli: Cli) -> None:
+    """The commands name it, whatever the models are called in the file."""
+    write(Path("claude.jsonl"), rows(80, (f"us.{HAIKU}", SONNET)))
+    told = cli("fit", "claude.jsonl", "--output", "it's.npz")
+    use = """--router 'Anthropic Prompt Router' --predictor 'it'"'"'s.npz'"""
+    assert f"    pointsman evaluate held-out.jsonl {use}\n    pointsman ask -q ... {use}\n" in told
+    assert """    RouterRegistry(predictor=TrainedPredictor.load("it's.npz"))\n""" in told
 
 
 def test_json_is_one_document(cli: Cli) -> None:

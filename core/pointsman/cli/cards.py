@@ -17,12 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from pointsman.ask.report import printable
+from pointsman.catalog import Catalog
+from pointsman.evaluation.trial import resolved
+from pointsman.routing import RouterRegistry
 from pointsman.routing.card import Card, PairFigures
 
 UNKNOWN = "unknown"
 _CHANCE = 0.5
-_PIPED_WIDTH = 120
-_PAIR_HEADER = ("weaker", "stronger", "prompts", "APGR", "random", "length", "calibration error", "floor")
+_PIPED_WIDTH = 160
+_PAIR_HEADER = ("weaker", "stronger", "prompts", "APGR", "random", "length", "calibration\nerror", "floor")
 _NOTE = (
     "On prompts held out of the fit. APGR: the quality gap between the two that is recovered, on average over all "
     "shares of calls to the stronger one; 95 % interval below it. A figure is worth something if it is above what "
@@ -52,14 +55,33 @@ def print_card(card: Card, path: Path) -> None:
 
 
 def next_steps(card: Card, path: Path) -> str:
-    """What to run and to write, with the file that was written."""
-    file, models = shlex.quote(str(path)), shlex.quote(",".join(card.qualities))
-    return f"""\
-    pointsman evaluate held-out.jsonl --models {models} --predictor {file}
-    pointsman ask -q "..." --predictor {file}
+    """What to run and to write, with the file that was written: a default router, if it has heads for one."""
+    served = _default_router(frozenset(card.qualities))
+    loaded = f"TrainedPredictor.load({str(path)!r})"
+    if served is None:
+        lines = [_evaluate(card, path, "--models", ",".join(card.qualities)), "", f"Router(..., predictor={loaded})"]
+    else:
+        ask = shlex.join(("pointsman", "ask", "-q", "...", "--router", served, "--predictor", str(path)))
+        lines = [_evaluate(card, path, "--router", served), ask, "", f"RouterRegistry(predictor={loaded})"]
+    return "".join(f"    {line}".rstrip() + "\n" for line in lines)
 
-    RouterRegistry(predictor=TrainedPredictor.load({str(path)!r}))
-"""
+
+def _evaluate(card: Card, path: Path, *router: str) -> str:
+    """The command, with a place for each price that isn't known."""
+    catalog = Catalog.default()
+    unpriced = [model for model in card.qualities if resolved(model, catalog).price is None]
+    prices = [word for model in unpriced for word in ("--price", f"{model}=IN,OUT")]
+    return shlex.join(("pointsman", "evaluate", "held-out.jsonl", *router, "--predictor", str(path), *prices))
+
+
+def _default_router(models: frozenset[str]) -> str | None:
+    """The name of a default router whose models are all among these."""
+    registry = RouterRegistry()
+    for record in registry.records():
+        named = (*record.models, record.fallback_model)
+        if {registry.catalog.resolve(model).id for model in named} <= models:
+            return record.name
+    return None
 
 
 def to_json(card: Card, path: Path) -> dict[str, Any]:

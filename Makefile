@@ -22,6 +22,7 @@ types: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(RUN)/python benchmarks/overhead.py
+	$(RUN)/python benchmarks/routing_latency.py
 	$(RUN)/python benchmarks/laws.py --examples 100000
 
 docs: $(VENV)/.dev

@@ -25,12 +25,13 @@ from pointsman.routing.card import Card, PairFigures
 UNKNOWN = "unknown"
 _CHANCE = 0.5
 _PIPED_WIDTH = 160
-_PAIR_HEADER = ("weaker", "stronger", "prompts", "APGR", "random", "length", "calibration\nerror", "floor")
+# Two lines, as each row has two.
+_PAIR_HEADER = ("weaker\nstronger", "prompts", "APGR\ninterval", "random\nlength", "error\nfloor")
 _NOTE = (
     "On prompts held out of the fit. APGR: the quality gap between the two that is recovered, on average over all "
-    "shares of calls to the stronger one; 95 % interval below it. A figure is worth something if it is above what "
-    "drawing lots (random) and the prompt's length alone reach. The calibration error is of the expected gap in "
-    "quality, in ten bins; a perfect predictor would show the floor on as many prompts."
+    "shares of calls to the stronger one, with its 95 % interval; beside it what drawing lots (random) and the "
+    "prompt's length alone reach, which it must beat to be worth something. The calibration error is of the expected "
+    "gap in quality, in ten bins; a perfect predictor would show the floor on as many prompts."
 )
 
 
@@ -44,7 +45,7 @@ def print_card(card: Card, path: Path) -> None:
     console.print(_table(("model", "mean quality"), [(one, _decimal(value)) for one, value in card.qualities.items()]))
     if card.pairs:
         console.print(Text("Does it tell when the stronger model is needed?", style="bold"))
-        console.print(_table(_PAIR_HEADER, [_row(pair) for pair in card.pairs], text_columns=2))
+        console.print(_table(_PAIR_HEADER, [_row(pair) for pair in card.pairs]))
         console.print(Text(_NOTE, style="dim"))
     for warning in card.warnings:
         console.print(Text(f"\nBeware: {_sentence(warning)}", style="yellow"))
@@ -91,23 +92,20 @@ def to_json(card: Card, path: Path) -> dict[str, Any]:
 
 
 def _row(pair: PairFigures) -> tuple[str, ...]:
-    interval = "" if math.isnan(pair.low) else f"\n{_decimal(pair.low)} to {_decimal(pair.high)}"
+    interval = UNKNOWN if math.isnan(pair.low) else f"{_decimal(pair.low)} to {_decimal(pair.high)}"
     return (
-        pair.weak,
-        pair.strong,
+        f"{pair.weak}\n{pair.strong}",
         f"{pair.prompts:,}",
-        _decimal(pair.apgr) + interval,
-        _decimal(_CHANCE),
-        _decimal(pair.length_apgr),
-        _decimal(pair.calibration_error),
-        _decimal(pair.sampling_floor),
+        f"{_decimal(pair.apgr)}\n{interval}",
+        f"{_decimal(_CHANCE)}\n{_decimal(pair.length_apgr)}",
+        f"{_decimal(pair.calibration_error)}\n{_decimal(pair.sampling_floor)}",
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> Table:
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(header):
-        table.add_column(name, justify="left" if place < text_columns else "right", overflow="fold")
+        table.add_column(name, justify="right" if place else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -105,7 +106,7 @@ def english_words(prompts: Mapping[str, list[str]]) -> np.ndarray:
     share_here = np.array([here[int(word)] for word in words]) / here.total()
     share_there = np.array([max(there[int(word)] - DISCOUNT, 0) for word in words]) / there.total()
     weights = np.log(share_here / (BORROWED * share_here + (1 - BORROWED) * share_there))
-    telling_nothing = marks_and_numbers()
+    telling_nothing = marks_letters_and_numbers()
     weights[np.isin(words, telling_nothing)] = 0.0
     table = word_table(words, weights)
     # A word that happens to be at both places of a mark must not speak for it.
@@ -118,9 +119,10 @@ def counted(texts: Iterable[str]) -> Counter[int]:
     return Counter(word for text in texts for word in np.unique(features_of(text).words).tolist())
 
 
-def marks_and_numbers() -> np.ndarray:
-    """The hashes of what says nothing about a language."""
+def marks_letters_and_numbers() -> np.ndarray:
+    """The hashes of what says nothing about a language: single letters name options and quantities everywhere."""
     texts = [*(chr(code) for code in range(33, 127) if not chr(code).isalnum() and chr(code) != "_")]
+    texts += string.ascii_lowercase
     texts += ["1" * digits for digits in range(1, 13)]
     return np.array([features_of(text).words[0] for text in texts], np.uint64)
 

@@ -4,7 +4,7 @@ DATA ?= ../shared/data
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types bench docs guides test-awscli train clean
+.PHONY: demo test lint types bench bench-routing docs guides test-awscli train clean
 
 demo: $(VENV)/.local
 	$(RUN)/pointsman demo
@@ -24,6 +24,9 @@ bench: $(VENV)/.dev
 	$(RUN)/python benchmarks/overhead.py
 	$(RUN)/python benchmarks/routing_latency.py
 	$(RUN)/python benchmarks/laws.py --examples 100000
+
+bench-routing: $(VENV)/.dev
+	$(RUN)/python benchmarks/routing.py
 
 docs: $(VENV)/.dev
 	$(RUN)/python -m pytest tests/test_docs.py

@@ -65,7 +65,8 @@ class Heads:
         """
         heads = cls(**{field.name: arrays[field.name] for field in fields(cls)})  # type: ignore[arg-type]  # Checked below.
         h = len(heads.bias)
-        wanted = {"ngrams": (COLUMNS, h), "surface": (_MEASURES, h), "mean": (_MEASURES,), "step": (h,)}
+        wanted = {"ngrams": (COLUMNS, h), "step": (h,), "surface": (_MEASURES, h)}
+        wanted |= {"mean": (_MEASURES,), "deviation": (_MEASURES,)}
         for name, shape in wanted.items():
             if getattr(heads, name).shape != shape:
                 raise ValueError(f"{name} has the shape {getattr(heads, name).shape}, not {shape}")

@@ -95,9 +95,17 @@ def test_only_shared_prompts_count() -> None:
 
 
 def test_equals_are_not_a_pair() -> None:
-    """Where neither model is better there is nothing to recover."""
+    """Where neither model is better there is nothing to recover, and the warning says that."""
     labels = np.repeat(planted(NEED)[:, :1], 2, axis=1)
-    assert judged(KNOWING, labels, NOISE)[0] == ()
+    assert judged(KNOWING, labels, NOISE) == ((), ("small and large are equally good on these prompts",))
+
+
+def test_the_stronger_is_the_better_one_on_the_shared_prompts() -> None:
+    """Whatever it made of easier ones that the other was not asked."""
+    shared = np.arange(N) < N // 2
+    labels = np.stack([np.where(shared, 0.5, 1), np.where(shared, 0.6, math.nan)], axis=1)
+    (pair,), _ = judged(KNOWING, labels, NOISE)
+    assert (pair.weak, pair.strong, pair.weak_quality) == ("small", "large", 0.5)
 
 
 @pytest.mark.parametrize(("models", "pairs"), [(3, 3), (5, 10), (6, 5), (8, 7)])

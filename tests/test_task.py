@@ -98,5 +98,21 @@ def test_what_does_not_fit_is_refused(given: dict[str, Any], message: str) -> No
 
 def test_twenty_labels_and_fifty_prompts_are_enough() -> None:
     """The limits themselves are allowed."""
-    labels = np.where(np.arange(LEAST_PROMPTS) < 20, 1.0, np.nan)
-    assert len(Task.of(PROMPTS[:LEAST_PROMPTS], {"small": labels, "large": labels}).prompts) == LEAST_PROMPTS
+    few = np.where(np.arange(LEAST_PROMPTS) < 20, 1.0, np.nan)
+    found = Task.of(PROMPTS[:LEAST_PROMPTS], {"small": few, "large": np.ones(LEAST_PROMPTS)})
+    assert len(found.prompts) == LEAST_PROMPTS
+
+
+def test_prompts_without_a_label_are_left_out() -> None:
+    """Of the models to predict: what others made of them teaches nothing; all that belongs to them goes too."""
+    known = np.where(np.arange(N) < 50, 0.5, np.nan)
+    found = task(
+        outcomes={"small": known, "large": known, "other": np.ones(N)},
+        models=["small", "large"],
+        output_tokens={"small": np.arange(N)},
+        weights=np.where(np.arange(N) < 50, 1, 9),
+    )
+    assert found.prompts == tuple(PROMPTS[:50])
+    assert found.labels.shape == (50, 2)
+    assert [len(found.outcomes["other"]), len(found.output_tokens["small"])] == [50, 50]
+    assert found.weights.tolist() == [1] * 50

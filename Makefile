@@ -27,6 +27,7 @@ bench: $(VENV)/.dev
 
 bench-routing: $(VENV)/.dev
 	$(RUN)/python benchmarks/routing.py
+	$(RUN)/python benchmarks/routing_everyday.py --data $(DATA)
 
 docs: $(VENV)/.dev
 	$(RUN)/python -m pytest tests/test_docs.py

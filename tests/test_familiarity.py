@@ -18,7 +18,6 @@ from pointsman.routing.familiarity import (
     FALSE_ALARMS,
     UNKNOWN,
     Familiarity,
-    Likeness,
     mean_weight,
     packaged,
     word_steps,
@@ -153,14 +152,6 @@ def test_any_text_gets_an_answer(trained: Familiarity, text: str) -> None:
 
 
 # --- likeness ----------------------------------------------------------------------------------------------------
-
-
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_trust_rises_with_the_share(one: float, other: float) -> None:
-    """From none to all, and never falls."""
-    low, high = sorted((one, other))
-    assert 0 <= Likeness(share=low).trust <= Likeness(share=high).trust <= 1
-    assert (Likeness(share=0.0).trust, Likeness(share=0.5).trust) == (0, 1)
 
 
 def test_shares_of_held_out_prompts_are_even(trained: Familiarity) -> None:

@@ -123,7 +123,7 @@ def test_the_logistic_does_not_overflow() -> None:
 # --- calibration --------------------------------------------------------------------------------------------------
 
 CHANCES = arrays(np.float64, (5, H), elements=st.floats(0, 1))
-CALIBRATION = Calibration(level=0.8, apart=0.6, offsets=np.array([0.05, 0.1, -0.02]), weakness=np.array([0.5, 0, 1]))
+CALIBRATION = Calibration(level=0.8, apart=0.6, offsets=np.array([0.05, 0.1, -0.02]), means=np.array([0.5, 0, 1]))
 
 
 @given(CHANCES)
@@ -138,14 +138,14 @@ def test_the_gap_of_any_two_models_is_linear(chances: Floats) -> None:
 @given(CHANCES, st.floats(0, 3), st.floats(0, 3))
 def test_qualities_are_from_zero_to_one(chances: Floats, level: float, apart: float) -> None:
     """Whatever the slopes."""
-    calibration = Calibration(level=level, apart=apart, offsets=CALIBRATION.offsets, weakness=CALIBRATION.weakness)
+    calibration = Calibration(level=level, apart=apart, offsets=CALIBRATION.offsets, means=CALIBRATION.means)
     qualities = calibration(chances)
     assert ((qualities >= 0) & (qualities <= 1 + 1e-12)).all()
 
 
 def test_gaps_are_kept_where_a_quality_would_exceed_one() -> None:
     """All are moved down together: a cut would make two models look alike."""
-    calibration = Calibration(level=1, apart=1, offsets=np.array([0.3, 0.3, 0.3]), weakness=np.zeros(3))
+    calibration = Calibration(level=1, apart=1, offsets=np.array([0.3, 0.3, 0.3]), means=np.zeros(3))
     assert calibration(np.array([0.9, 0.8, 0.5])) == pytest.approx([1, 0.9, 0.6])
 
 
@@ -160,7 +160,7 @@ def test_a_calibration_survives_its_arrays() -> None:
     again = Calibration.of_arrays(CALIBRATION.to_arrays())
     chances = np.random.default_rng(0).random((20, H))
     assert again(chances).tobytes() == CALIBRATION(chances).tobytes()
-    assert again.weakness.tolist() == CALIBRATION.weakness.tolist()
+    assert again.means.tolist() == CALIBRATION.means.tolist()
 
 
 def test_a_calibration_with_a_part_missing_is_missed() -> None:

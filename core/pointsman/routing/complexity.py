@@ -23,19 +23,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from pointsman.catalog import Model
 from pointsman.prompt import Prompt
 from pointsman.routing import cue_words
 from pointsman.routing.quality import Prediction
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
-
+PRIOR = "complexity prior"
 MOST_CHARACTERS = 4096
 
 
@@ -140,21 +134,23 @@ class ComplexityPredictor:
 
     resolution = 0.26
 
+    def __init__(self, because: str = "") -> None:
+        """`because` is why the prior speaks, for the decision's basis."""
+        self._basis = f"{PRIOR}: {because}" if because else PRIOR
+
     def predict(self, prompts: Sequence[Prompt], /, *, models: Sequence[Model]) -> Prediction:
         """For each model's `id` an array of expected quality, one value per prompt."""
         import numpy as np  # Late: importing this package must not load it.
 
         hard = np.array([complexity(prompt.question()) for prompt in prompts], np.float64)
-        weakness = _weakness(models)
         return Prediction(
-            {model.id: expected_quality(hard, weak) for model, weak in zip(models, weakness, strict=True)},
-            basis=["complexity prior"] * len(prompts),
+            {
+                model.id: 0.9 - 2 * self.resolution * hard * (0.4 + weak)
+                for model, weak in zip(models, _weakness(models), strict=True)
+            },
+            basis=[self._basis] * len(prompts),
+            resolution=[self.resolution] * len(prompts),
         )
-
-
-def expected_quality(complexity: Floats, weakness: float | Floats) -> Floats:
-    """The quality that is expected of an answer, by the prompt's complexity and the model's weakness, 0 to 1 each."""
-    return 0.9 - 2 * ComplexityPredictor.resolution * complexity * (0.4 + weakness)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

@@ -24,10 +24,7 @@ from pointsman.routing.features import BITS, SURFACE, Features
 Floats = npt.NDArray[np.float64]
 
 # Of the training prompts, this share counts as unfamiliar.
-FALSE_ALARMS = 0.05
-# Between these shares the trust in a head grows with familiarity, so that a typing error doesn't flip a decision.
-_FULL_TRUST = 0.12
-_NO_TRUST = 0.02
+FALSE_ALARMS = 0.02
 
 # The shares at which the quantiles are kept, finer where it is decided.
 LEVELS = np.concatenate((np.arange(0, 0.2, 0.01), np.linspace(0.2, 1, 17)))
@@ -63,11 +60,6 @@ class Likeness:
     def is_familiar(self) -> bool:
         """May the head be believed?"""
         return not self.reason
-
-    @property
-    def trust(self) -> float:
-        """How far the head may be believed, 0 to 1: not at all up to a share of 2 %, wholly from 12 %."""
-        return min(max((self.share - _NO_TRUST) / (_FULL_TRUST - _NO_TRUST), 0.0), 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

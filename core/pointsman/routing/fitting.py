@@ -79,7 +79,7 @@ class Texts:
 
 def fold_of(text: str, folds: int = _FOLDS) -> int:
     """The fold that a text belongs to, the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) % folds
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()) % folds
 
 
 def fitted(task: Task, *, name: str, licence: str, notes: Sequence[str], on: date | None) -> TrainedPredictor:
@@ -161,8 +161,7 @@ def calibrated(chances: Floats, labels: Floats, weights: Floats) -> Calibration:
     expected = level * everyone + spread * (chances - everyone)
     offsets = _means(labels - expected, known * weights[:, None])
     means = _means(labels, known * weights[:, None])
-    weakness = (means.max() - means) / max(means.max() - means.min(), 1e-9)
-    return Calibration(level=level, apart=spread, offsets=offsets, weakness=weakness)
+    return Calibration(level=level, apart=spread, offsets=offsets, means=means)
 
 
 def _split(values: Floats, known: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

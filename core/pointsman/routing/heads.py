@@ -92,14 +92,14 @@ class Calibration:
 
     What the heads say in common (their mean) is scaled by `level`, what they say apart by `apart`, each by least
     squares on prompts that the heads were not fitted to, and `offsets` (m,) put each model's mean right. So the gap
-    of any two models is calibrated linearly, and ranks prompts as the heads do. `weakness` (m,) is 0 for the model
-    of the highest mean quality and 1 for that of the lowest.
+    of any two models is calibrated linearly, and ranks prompts as the heads do. `means` (m,) are the
+    models' mean qualities.
     """
 
     level: float
     apart: float
     offsets: Floats
-    weakness: Floats
+    means: Floats
 
     def __call__(self, chances: Floats) -> Floats:
         """Expected qualities (..., m), 0 to 1. Where one would lie outside, all are moved, to keep the gaps."""
@@ -108,6 +108,16 @@ class Calibration:
         qualities = self.level * common + self.apart * (chances - common) + self.offsets
         qualities -= np.maximum(np.maximum.reduce(qualities, axis=-1, keepdims=True) - 1, 0)
         within: Floats = np.maximum(qualities, 0)
+        return within
+
+    def by_complexity(self, complexity: float) -> Floats:
+        """Expected qualities (m,) of a prompt of which the heads know nothing, by its complexity, 0 to 1.
+
+        Each model is behind the best by the difference of their means where the complexity is 1/2, by nothing where
+        it is 0, by twice as much where it is 1.
+        """
+        best = self.means.max()
+        within: Floats = np.maximum(best - 2 * complexity * (best - self.means), 0)
         return within
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -121,7 +131,7 @@ class Calibration:
             level=float(arrays["level"]),
             apart=float(arrays["apart"]),
             offsets=np.asarray(arrays["offsets"], np.float64),
-            weakness=np.asarray(arrays["weakness"], np.float64),
+            means=np.asarray(arrays["means"], np.float64),
         )
 
 

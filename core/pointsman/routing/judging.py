@@ -26,36 +26,37 @@ def figures(
     """
     with np.errstate(invalid="ignore"):
         means = np.nanmean(labels, axis=0)
-    pairs, warnings = [], []
-    for first, second in _pairs(means):
-        weak, strong = sorted((first, second), key=lambda place: means[place])
-        both = ~np.isnan(labels[:, weak] - labels[:, strong])
-        if both.sum() < 2 or not labels[both, strong].mean() > labels[both, weak].mean():
+    pairs: list[PairFigures] = []
+    warnings: list[str] = []
+    for places in _pairs(means):
+        both = ~np.isnan(labels[:, places]).any(axis=1)
+        if both.sum() < 2:
             continue
-        pair, warning = _judged(
-            models[weak],
-            models[strong],
-            predicted[both][:, [weak, strong]],
-            labels[both][:, [weak, strong]],
-            lengths[both],
-        )
+        weak, strong = sorted(places, key=lambda place: float(labels[both, place].mean()))
+        if labels[both, weak].mean() == labels[both, strong].mean():
+            warnings.append(f"{models[weak]} and {models[strong]} are equally good on these prompts")
+            continue
+        order = [weak, strong]
+        named = models[weak], models[strong]
+        pair, warning = _judged(named, predicted[both][:, order], labels[both][:, order], lengths[both])
         pairs.append(pair)
         warnings += warning
-    if not pairs:
+    if not pairs and not warnings:
         warnings.append("no two models were asked the same prompts, so that nothing tells how good this is")
     return tuple(pairs), tuple(warnings)
 
 
-def _pairs(means: Floats) -> list[tuple[int, int]]:
+def _pairs(means: Floats) -> list[list[int]]:
     """All pairs, or, of many models, each with the best."""
-    every = list(combinations(range(len(means)), 2))
+    every = [list(pair) for pair in combinations(range(len(means)), 2)]
     best = int(np.argmax(means))
     return every if len(every) <= _MOST_PAIRS else [pair for pair in every if best in pair]
 
 
 def _judged(
-    weak: str, strong: str, predicted: Floats, labels: Floats, lengths: Floats
+    models: tuple[str, str], predicted: Floats, labels: Floats, lengths: Floats
 ) -> tuple[PairFigures, list[str]]:
+    weak, strong = models
     gap, observed = predicted[:, 1] - predicted[:, 0], labels[:, 1] - labels[:, 0]
 
     def apgr_of(rows: npt.NDArray[np.intp]) -> float:

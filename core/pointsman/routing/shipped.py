@@ -39,12 +39,7 @@ class ShippedPredictor:
         family = _family_of(frozenset(ids))
         if family is not None:
             return _heads(family).predict(prompts, models=ids)
-        prior = ComplexityPredictor().predict(prompts, models=models)
-        return Prediction(
-            prior,
-            basis=[f"complexity prior: {_unknown(tuple(ids))}"] * len(prompts),
-            resolution=[ComplexityPredictor.resolution] * len(prompts),
-        )
+        return ComplexityPredictor(because=_unknown(tuple(ids))).predict(prompts, models=models)
 
     def cards(self) -> Mapping[str, Card]:
         """The card of each family, by its name."""

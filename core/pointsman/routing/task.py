@@ -41,7 +41,7 @@ class Task:
         output_tokens: Mapping[str, ArrayLike] | None = None,
         weights: ArrayLike | None = None,
     ) -> Task:
-        """A task whose values fit together.
+        """A task whose values fit together; prompts without a label of the models to predict are left out.
 
         Raises:
             InvalidRequestError: fewer than 50 prompts, fewer than two models, a model with fewer than 20 labels, a
@@ -71,12 +71,17 @@ class Task:
                     f"{model} has {labels} labels; it needs {_LEAST_LABELS}. Label more, or leave it out."
                 )
         counted = np.ones(n) if weights is None else _column("the weights", weights, n, most=np.inf)
+        rows = np.flatnonzero(~np.isnan([known[model] for model in wanted]).all(axis=0)).tolist()
         return cls(
-            prompts=tuple(prompts),
-            outcomes=known,
+            prompts=tuple(prompts[row] for row in rows),
+            outcomes={model: labels[rows] for model, labels in known.items()},
             models=wanted,
-            output_tokens={m: v for m, v in lengths.items() if np.count_nonzero(~np.isnan(v)) >= _LEAST_LABELS},
-            weights=counted / max(float(counted.mean()), 1e-12),
+            output_tokens={
+                model: tokens[rows]
+                for model, tokens in lengths.items()
+                if np.count_nonzero(~np.isnan(tokens[rows])) >= _LEAST_LABELS
+            },
+            weights=counted[rows] / max(float(counted[rows].mean()), 1e-12),
         )
 
     @property

@@ -21,7 +21,7 @@ from pointsman.catalog import Model
 from pointsman.errors import InvalidRequestError, MissingExtraError
 from pointsman.prompt import Prompt
 from pointsman.routing.card import Card
-from pointsman.routing.complexity import ComplexityPredictor, complexity, expected_quality
+from pointsman.routing.complexity import PRIOR, ComplexityPredictor, complexity
 from pointsman.routing.familiarity import Familiarity
 from pointsman.routing.features import asked, features_of
 from pointsman.routing.heads import Calibration, Floats, Heads, logistic
@@ -31,6 +31,7 @@ from pointsman.routing.task import Task
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+TRAINED = "trained"
 _VERSION = 1
 
 
@@ -88,23 +89,34 @@ class TrainedPredictor:
         task = Task.of(prompts, outcomes, models=models, output_tokens=output_tokens, weights=weights)
         return fitted(task, name=name, licence=licence, notes=notes, on=on)
 
+    @property
+    def name(self) -> str:
+        """What decisions call it: the card's name."""
+        return self.card.name or type(self).__name__
+
     def predict(self, prompts: Sequence[str | Prompt], /, *, models: Sequence[Model | str] | None = None) -> Prediction:
         """Expected quality per model, by default of all its models; `basis` tells where the complexity prior spoke.
 
+        Where one of the `models` of a router has no head here, the prior speaks for all of them: what a head and the
+        prior say can't be compared.
+
         Raises:
-            InvalidRequestError: one of `models` has no head here.
+            InvalidRequestError: a model that is named by its id alone has no head here.
         """
         wanted = self.models if models is None else tuple(one if isinstance(one, str) else one.id for one in models)
-        if unknown := [model for model in wanted if model not in self.models]:
-            raise InvalidRequestError(f"no head for {unknown[0]!r} here; there are heads for {', '.join(self.models)}.")
+        if missing := [model for model in wanted if model not in self.models]:
+            return self._without_heads(prompts, models or (), missing)
         told = [self._expect(prompt) for prompt in prompts]
         qualities = np.array([one.qualities for one in told]).reshape(len(told), len(self.models))
         tokens = np.array([one.tokens for one in told]).reshape(len(told), len(self.lengths))
+        means = self.calibration.means[[self.models.index(model) for model in wanted]]
+        # The prior parts two kinds of prompt, at the models' mean gap.
+        resolution = float(means.max() - means.min())
         return Prediction(
             {model: qualities[:, self.models.index(model)] for model in wanted},
             output_tokens={model: tokens[:, self.lengths.index(model)] for model in wanted if model in self.lengths},
             basis=[one.basis for one in told],
-            resolution=[one.resolution for one in told],
+            resolution=[0.0 if one.basis == TRAINED else resolution for one in told],
         )
 
     def _expect(self, prompt: str | Prompt) -> _Expected:
@@ -114,11 +126,19 @@ class TrainedPredictor:
         if likeness.is_familiar:
             outputs = self.heads(features)
             logits, logarithms = outputs[: len(self.models)], outputs[len(self.models) :]
-            return _Expected(self.calibration(logistic(logits)), np.exp(logarithms), "trained", 0.0)
+            return _Expected(self.calibration(logistic(logits)), np.exp(logarithms), TRAINED)
         # Lengths are not told either: they were learnt from the same prompts.
-        qualities = expected_quality(np.array(complexity(text)), self.calibration.weakness)
         unknown = np.full(len(self.lengths), np.nan)
-        return _Expected(qualities, unknown, f"complexity prior: {likeness.reason}", ComplexityPredictor.resolution)
+        return _Expected(self.calibration.by_complexity(complexity(text)), unknown, f"{PRIOR}: {likeness.reason}")
+
+    def _without_heads(
+        self, prompts: Sequence[str | Prompt], models: Sequence[Model | str], missing: Sequence[str]
+    ) -> Prediction:
+        given = [model for model in models if isinstance(model, Model)]
+        if len(given) < len(models):
+            raise InvalidRequestError(f"no head for {missing[0]!r} here; there are heads for {', '.join(self.models)}.")
+        asked_of = [Prompt.of_text(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
+        return ComplexityPredictor(because=f"no head for {', '.join(missing)}").predict(asked_of, models=given)
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -166,12 +186,11 @@ class TrainedPredictor:
 
 
 class _Expected(NamedTuple):
-    """One prompt: qualities (m,), answers' tokens (l,), what that rests on, and the gap that counts as none."""
+    """One prompt: qualities (m,), answers' tokens (l,), and what that rests on."""
 
     qualities: Floats
     tokens: Floats
     basis: str
-    resolution: float
 
 
 _PARTS = ("heads", "calibration", "familiarity")

@@ -16,6 +16,7 @@ CLAUDE, LLAMA = f"{ARN}anthropic.claude:1", f"{ARN}meta.llama:1"
 SMALLER = {CLAUDE: "haiku", LLAMA: "8b"}
 LARGER = {CLAUDE: "sonnet", LLAMA: "70b"}
 HELLO = "Describe the purpose of a 'hello world' program in one line."
+COLOURS = "Name three primary colors."
 SISTERS = "Alice has N brothers and she also has M sisters. How many sisters does Alice's brothers have?"
 
 
@@ -62,6 +63,7 @@ def test_the_announcements_two_decisions(context: Context, router: str) -> None:
 def test_manners_and_line_breaks_turn_no_decision(context: Context, router: str, noise: str) -> None:
     """How a request begins and ends doesn't make it hard, nor easy."""
     assert SMALLER[router] in decide(context, router, noise.format(HELLO)).model.id
+    assert SMALLER[router] in decide(context, router, noise.format(COLOURS)).model.id
     assert LARGER[router] in decide(context, router, noise.format(SISTERS)).model.id
 
 

@@ -7,6 +7,7 @@ numbers are found is left to `pointsman.routing.fitting`.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -177,7 +178,7 @@ class TrainedPredictor:
                 familiarity=Familiarity.of_arrays(arrays["familiarity"]),
                 card=Card.of_dict(header["card"]),
             )
-        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as exc:
+        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
             if isinstance(exc, InvalidRequestError):
                 raise
             raise InvalidRequestError(

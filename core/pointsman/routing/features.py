@@ -17,7 +17,6 @@ from pointsman.prompt import Prompt
 # A long text is mostly pasted; what is asked stands at its beginning or its end.
 MOST_BYTES = 4096
 _LONG = 8
-_RUN = 4
 BITS = 16
 COLUMNS = 2 << BITS
 
@@ -83,7 +82,7 @@ _TABLE[48:58] = _TABLE[48]
 _BASE = 0x9E3779B97F4A7C15
 _POWERS = np.multiply.accumulate(np.full(MOST_BYTES + 2, _BASE, np.uint64))
 _INVERSES = np.multiply.accumulate(np.full(MOST_BYTES + 2, pow(_BASE, -1, 1 << 64), np.uint64))
-_FIRST = np.uint64(0xD6E8FEB86659FD93)
+_FIRST, _SECOND = (np.uint64(pow(0xD6E8FEB86659FD93, power, 1 << 64)) for power in (1, 2))
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _SHIFT = np.uint64(64 - BITS)
 
@@ -169,14 +168,13 @@ def _words(
 def _ngrams(
     words: npt.NDArray[np.uint64], spread: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The distinct columns of the words and of the runs of bytes, and how often each was found.
+    """The distinct columns of the words and of the runs of four bytes, and how often each was found.
 
     Runs of bytes tell word from word and pair from pair about as well as pairs of words do, and a typing error spoils
-    few of them.
+    few of them. The hash of a run is a polynomial of its bytes, put together from those of its two halves.
     """
-    runs = spread[: max(len(spread) - _RUN + 1, 0)]
-    for place in range(1, _RUN):
-        runs = runs * _FIRST + spread[place : len(runs) + place]
+    pairs = spread[:-1] * _FIRST + spread[1:]
+    runs = pairs[:-2] * _SECOND + pairs[2:]
     columns = (np.concatenate((words, runs)) * _MIX >> _SHIFT).astype(np.uint16)
     for part in (columns[: len(words)], columns[len(words) :]):
         # A radix sort, for this type: an eighth of the time that 64-bit numbers take.

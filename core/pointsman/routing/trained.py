@@ -110,9 +110,9 @@ class TrainedPredictor:
         told = [self._expect(prompt) for prompt in prompts]
         qualities = np.array([one.qualities for one in told]).reshape(len(told), len(self.models))
         tokens = np.array([one.tokens for one in told]).reshape(len(told), len(self.lengths))
-        means = self.calibration.means[[self.models.index(model) for model in wanted]]
+        means = [self.calibration.means.item(self.models.index(model)) for model in wanted]
         # The prior parts two kinds of prompt, at the models' mean gap.
-        resolution = float(means.max() - means.min())
+        resolution = max(means) - min(means)
         return Prediction(
             {model: qualities[:, self.models.index(model)] for model in wanted},
             output_tokens={model: tokens[:, self.lengths.index(model)] for model in wanted if model in self.lengths},

@@ -16,6 +16,7 @@ from pointsman.prompt import Prompt
 
 # A long text is mostly pasted; what is asked stands at its beginning or its end.
 MOST_BYTES = 4096
+_HALF = MOST_BYTES // 2
 _LONG = 8
 BITS = 16
 COLUMNS = 2 << BITS
@@ -33,7 +34,7 @@ SURFACE = (
     "dollars",
     "equals signs",
     "brackets",
-    "lines",
+    "colons",
     "questions",
     "commas",
     "full stops",
@@ -50,7 +51,7 @@ SURFACE = (
 # What stands around the text: logarithms of counts.
 SETTING = ("tools", "earlier messages", "other characters")
 _LOGARITHMS = SURFACE.index("letters per word")
-_COUNTED = np.frombuffer(b'\\$=(\n?,."_;%', np.uint8)
+_COUNTED = np.frombuffer(b'\\$=(:?,."_;%', np.uint8)
 
 # Kinds of bytes: those from _LETTER on make words, and each mark is a word.
 _SPACE, _MARK, _LETTER, _DIGIT = range(4)
@@ -65,7 +66,7 @@ def _kind(byte: int) -> int:
 
 
 _KINDS = bytes(map(_kind, range(256)))
-_OPTION = re.compile(rb"\n[a-j][.):]")
+_OPTION = re.compile(rb" \(?([a-j])[.):](?= )")
 
 
 def _mixed(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -118,13 +119,16 @@ def features_of(text: str, prompt: str | Prompt = "") -> Features:
 
     `prompt` is the request that the text was taken from: its tools and its conversation are the setting.
     """
-    # A line's end on either side, so that whatever is at an edge has a neighbour.
-    lined = b"\n%b\n" % _capped(text).lower().encode("utf-8", "replace")[: MOST_BYTES + 1]
+    plain = _plain(text)
+    # A space on either side, so that whatever is at an edge has a neighbour.
+    lined = b" %b " % plain
     kinds = np.frombuffer(lined.translate(_KINDS), np.uint8)
     spread = _TABLE.take(np.frombuffer(lined, np.uint8)[1:-1])
     words, lengths = _words(spread, kinds)
     columns, counts = _ngrams(words, spread)
-    measures = np.array([*_surface(lined, kinds, len(text), words, lengths), *_setting(text, prompt)], np.float64)
+    measures = np.array(
+        [*_surface(lined, kinds, len(plain) + _left_out(text), words, lengths), *_setting(text, prompt)], np.float64
+    )
     for logarithms in (measures[:_LOGARITHMS], measures[len(SURFACE) :]):
         np.log1p(logarithms, out=logarithms)
     return Features(columns, counts, words, measures)
@@ -139,11 +143,15 @@ def _setting(text: str, prompt: str | Prompt) -> tuple[int, int, int]:
     return len(prompt.tools), max(len(prompt.messages) - 1, 0), max(told - len(text), 0)
 
 
-def _capped(text: str) -> str:
-    half = MOST_BYTES // 2
-    if len(text) <= MOST_BYTES:
-        return text if text.isascii() else text.encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
-    return f"{text[:half]} {text[-half:]}"
+def _plain(text: str) -> bytes:
+    """The text's ends in lower case, each stretch of white space as one space."""
+    ends = text if len(text) <= MOST_BYTES else f"{text[:_HALF]} {text[-_HALF:]}"
+    plain = " ".join(ends.lower().split()).encode("utf-8", "replace")
+    return plain if len(plain) <= MOST_BYTES else b"%b %b" % (plain[:_HALF], plain[-_HALF:])
+
+
+def _left_out(text: str) -> int:
+    return max(len(text) - MOST_BYTES, 0)
 
 
 def _words(
@@ -199,15 +207,14 @@ def _surface(
     _, marks, letters, digits = np.bincount(kinds, minlength=_DIGIT + 1).tolist()
     spelled = max(len(words) - marks, 1)
     is_digit = kinds == _DIGIT
-    options = [found.start() for found in _OPTION.finditer(lined)]
-    stem = options[0] if options else size
+    stem, options = _options(lined)
     return [
         whole,
         len(words),
         stem,
         size - stem,
-        len(options),
-        (size - stem) / max(len(options), 1),
+        options,
+        (size - stem) / max(options, 1),
         _count(is_digit[1:] > is_digit[:-1]),
         *np.bincount(np.frombuffer(lined, np.uint8)[1:-1], minlength=256).take(_COUNTED).tolist(),
         (letters + digits) / spelled,
@@ -216,6 +223,15 @@ def _surface(
         _distinct(words) / max(len(words), 1),
         _count(lengths > _LONG) / spelled,
     ]
+
+
+def _options(lined: bytes) -> tuple[int, int]:
+    """Where the answer options begin, "A." or "(a)" and then "B.", and how many there are; else the end, and none."""
+    found = [(match.start(), match[1]) for match in _OPTION.finditer(lined)]
+    for place, (start, letter) in enumerate(found[:-1]):
+        if (letter, found[place + 1][1]) == (b"a", b"b"):
+            return start, len(found) - place
+    return len(lined) - 2, 0
 
 
 def _distinct(words: npt.NDArray[np.uint64]) -> int:

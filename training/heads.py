@@ -17,12 +17,23 @@ import orjson
 from rich.console import Console
 
 from pointsman.routing import Outcomes
-from pointsman.routing.shipped import FOLDER
+from pointsman.routing.shipped import FOLDER, ShippedPredictor
 from pointsman.routing.trained import TrainedPredictor
 
 DEFAULT_DATA = Path(__file__).parents[2] / "shared" / "data"
 MMLU_PRO, NIM = "mmlu_pro", "llmrouter_nim"
 GSM, MATH, CRUX, NUMBERS = (f"zeroeval_{name}" for name in ("gsm", "math_l5", "crux", "numersense_v2"))
+PAGE = Path(__file__).parents[1] / "docs" / "heads.md"
+INTRODUCTION = """# The shipped heads
+
+What each file of heads was fitted to, and how good it is on questions that it was not fitted to (five folds, split by
+the whole question; the folds' calibration is that of the others). APGR is RouteLLM's figure: 1/2 is what drawing lots
+reaches. The calibration error is of the expected gap in ten bins, and the floor is what a perfect prediction would show
+on as many prompts. Written by `make train`; where the data come from is told in training/README.md.
+
+No outcomes of Amazon Nova, of Claude 3.5 Haiku, or of Claude 3.7 and later were to be had: for these models, and for
+prompts unlike the ones below, the [complexity prior](routing.md#the-complexity-prior) decides, and each trace says so.
+"""
 EXAMS = "Learnt from exam questions, word problems and code: everyday requests are left to the complexity prior."
 
 
@@ -146,8 +157,13 @@ def main() -> None:
         path = args.to / f"{key}.npz"
         predictor.save(path)
         console.print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB, {predictor.card.prompts:,} prompts")
-        for pair in predictor.card.pairs:
-            console.print(f"  {pair.weak} -> {pair.strong}: {pair.apgr:.3f} ({pair.low:.3f} to {pair.high:.3f})")
+    if args.to == FOLDER and args.only is None:
+        PAGE.write_text(page())
+
+
+def page() -> str:
+    """The cards of all shipped files, as a page of the documentation."""
+    return INTRODUCTION + "".join(f"\n{card.to_markdown()}" for card in ShippedPredictor().cards().values())
 
 
 if __name__ == "__main__":

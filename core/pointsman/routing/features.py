@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pointsman.prompt import Prompt
+from pointsman.routing.manners import without_manners
 
 # A long text is mostly pasted; what is asked stands at its beginning or its end.
 MOST_BYTES = 4096
@@ -110,8 +111,8 @@ class Features:
 
 
 def asked(prompt: str | Prompt) -> str:
-    """The text that is read of a prompt: what the user asks now, not the documents and turns before it."""
-    return prompt if isinstance(prompt, str) else prompt.question()
+    """The text that is read of a prompt: what the user asks now, less manners, not the documents and turns before."""
+    return without_manners(prompt if isinstance(prompt, str) else prompt.question())
 
 
 def features_of(text: str, prompt: str | Prompt = "") -> Features:

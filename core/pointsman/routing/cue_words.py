@@ -1,4 +1,4 @@
-"""The words and phrases that `pointsman.routing.complexity` looks for. English; lower case; nothing but lists."""
+"""The words and phrases that `complexity` and `manners` look for. English; lower case; nothing but lists."""
 
 from __future__ import annotations
 
@@ -99,3 +99,39 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )  # fmt: skip
 # Words that refer back from a question to what was told before it.
 LEANING = "he she it they them him her his their its i my we our this that these those there other"
+
+# Of a stretch of manners nearly all words are of these two lists, and one is of the first, or a phrase is found.
+STRONG_MANNERS = """
+        hello hi hey hiya howdy greetings dear sorry apologies apologise apologize excuse pardon please pls plz
+    kindly     thanks thank thankyou thx ty appreciate appreciated grateful gratitude thankful cheers regards
+    sincerely     respectfully faithfully bother bothering disturb disturbing wondering goodbye bye
+"""
+MANNERS = """
+    i got having interruption
+    i'm i'd i'll i've im you you're your yours u we me my myself a an the this that these it it's is are am was be
+    been have has had do does doing don't dont not no won't to for in of with on at as and or but if so too very
+    really truly just only some any one ones thing something anything all everything everyone anyone someone there
+    here then well good great nice lovely wonderful fine kind kindest warm warmest best pleasant beautiful wishes
+    greeting day days evening morning afternoon week weekend night today tonight tomorrow moment minute minutes time
+    second bit little lot lots much many million bunch ton tons ever advance ahead forward again rest assistant ai
+    chatgpt claude gpt bot team sir madam friend friends folks guys expert could can would will may might should
+    shall able like love want wanted need wish hope hoping possible possibly maybe perhaps using use help helping
+    helps helped assist assisting assistance support hand favor favour question questions query problem problems
+    task request issue following below next answer answering answers respond responding reply response look looking
+    take taking see give giving tell ask asking asked know let get hear hearing back from soon asap quick quickly
+    simple short silly stupid dumb basic small reading read attention patience effort understanding consideration
+    mind trouble interrupt interrupting intrusion inconvenience care how going keep keeping luck think thinking come
+    across another by when what's whenever out up about
+"""
+MANNERS_PHRASES = (
+    "good morning", "good afternoon", "good evening", "good day", "good night", "hope you", "hope you're",
+    "hope your", "hope this", "hope that you", "hope all", "hope everything", "hoping you", "help me", "your help",
+    "your assistance", "your support", "any help", "some help", "need help", "for help", "help with", "help you",
+    "a hand", "assist me", "a question", "one question", "quick question", "this question", "my question",
+    "following question", "have questions", "some questions", "the following", "following one", "look at this",
+    "a look", "don't mind", "dont mind", "you mind", "if possible", "for your time", "your attention", "a moment",
+    "a favor", "a favour", "in advance", "best wishes", "how are you", "how's it", "nice day", "great day",
+    "good day", "lovely day", "wonderful day", "nice evening", "great evening", "nice weekend", "great weekend",
+    "good weekend", "nice week", "good one", "great one", "forward to", "need assistance", "answer this",
+    "all the best",
+)  # fmt: skip

@@ -38,8 +38,8 @@ _TOKEN = re.compile(
 # The words of asking that stand before what is asked, in the same sentence.
 _ASKING = re.compile(
     r"\s*(?:(?:"
-    r"(?:hello|hi|hey)(?: there)?(?!,? (?:world|kitty))|please|pls|plz|kindly|sorry(?: to bother you)? but|excuse me"
-    r"|(?:could|can|would|will) (?:you|u|anyone|someone)(?: be so kind as to| be able to| mind)?"
+    r"(?:hello|hi|hey)(?: there)?+(?!,? (?:world|kitty))|please|pls|plz|kindly|sorry(?: to bother you)? but|excuse me"
+    r"|(?:could|can|would|will) (?:you|u|anyone|someone)(?! rather)(?: be so kind as to| be able to| mind)?"
     r"|(?:could|can|may) i (?:please )?ask(?: you)?"
     r"|i(?:['\u2019]d| would) (?:really |just |also )?(?:like|love) (?:you to|to (?:know|ask(?: you)?|find out))"
     r"|i (?:just |really |also )?(?:want|wanted|need|would need) (?:you to|to (?:know|ask(?: you)?|find out))"
@@ -52,10 +52,10 @@ _ASKING = re.compile(
 )
 # A sign-off and a name.
 _SIGNED = re.compile(
-    r"(?:(?<=[.!?] )|(?<=\n))"
-    r"(?:(?:(?:with )?(?:kind|best|warm|many)\w* )?(?:regards|wishes|greetings)[,.!]?\s"
-    r"|(?:best|cheers|thanks|thank you|many thanks|sincerely|yours(?: \w+)?|all the best)[,.!]*(?:\n|(?<=,) ))"
-    r"\s*[\w.-]+(?: [\w.-]+)?\s*$",
+    r"(?:(?<=[.!?]\s)|(?<=\n))\s*"
+    r"(?:(?:(?:with\s+)?(?:kind|best|warm|many)\w*\s+)?(?:regards|wishes|greetings)[,.!]?\s"
+    r"|(?:best|cheers|(?:many\s+)?thanks|thank\s+you|sincerely|yours(?:\s+\w+)?|all\s+the\s+best)[,.!]*(?:\n|(?<=,)\s))"
+    r"\s*[\w.-]+(?:\s+[\w.-]+)?\s*$",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+# Behind tests/, which has a laws.py too.
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import routing_figures as figures
 import routing_page as page

@@ -135,3 +135,7 @@ MANNERS_PHRASES = (
     "good weekend", "nice week", "good one", "great one", "forward to", "need assistance", "answer this",
     "all the best",
 )  # fmt: skip
+# Of the words of those phrases, the ones that say nothing by themselves.
+NO_SIGN = """
+    a all any are at for good have i if in is it me my need of one some that the this to with you your
+"""

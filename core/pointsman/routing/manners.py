@@ -9,7 +9,7 @@ English text only; knows nothing of what is asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pointsman.routing import cue_words
 
@@ -61,7 +61,10 @@ _SIGNED = re.compile(
 _WORD = re.compile(r"\w")
 _FIRST_WORD = re.compile(r"\s*([\w'\u2019]+)")
 _BOUNDS = ("mark", "line")
-_MARKS = ".,;:!?()*-"
+# Without one of these there are no manners: the strong words, and of each phrase those that are seldom in others.
+_SIGNS = (_STRONG | {word for phrase in _PHRASES for word in phrase.split()}) - frozenset(cue_words.NO_SIGN.split())
+_NO_MARKS = str.maketrans(dict.fromkeys(".,;:!?", " "))
+_NEAR = 120
 
 
 def without_manners(text: str) -> str:
@@ -78,17 +81,38 @@ def without_manners(text: str) -> str:
 def _less(text: str, start: int, end: int) -> tuple[int, int]:
     """The ends of what is left after one look at either; the same if there was nothing to drop."""
     opening = text[start : min(start + _REACH, end)]
-    if (first := _FIRST_WORD.match(opening)) and _spelled(first[1]) in _VOCABULARY:
-        for look in (_opening, _asking):
-            rest = start + look(opening)
-            if rest > start and _WORD.search(text, rest, end):
-                return rest, end
+    for look in _looks_at(opening):
+        rest = start + look(opening)
+        if rest > start and _WORD.search(text, rest, end):
+            return rest, end
     closing = text[max(end - _REACH, start) : end]
     if _may_close(closing):
         rest = end - len(closing) + _closing(closing)
         if rest < end and _WORD.search(text, start, rest):
             return start, rest
     return start, end
+
+
+def _looks_at(opening: str) -> Iterator[Callable[[str], int]]:
+    """What is worth the time, by the first words."""
+    first = _FIRST_WORD.match(opening)
+    if first and _spelled(first[1]) in _VOCABULARY:
+        if not _SIGNS.isdisjoint(_words(opening[:_NEAR])):
+            yield _opening
+        yield _asking
+
+
+def _may_close(closing: str) -> bool:
+    """Whether a closer look is worth the time, by the last words."""
+    words = _words(closing[-_NEAR:])
+    if not words or (words[-1] in _VOCABULARY and _SIGNS.isdisjoint(words)):
+        return False
+    return words[-1] in _VOCABULARY or not words[-1].isalnum() or not _SIGN_OFFS.isdisjoint(words[-4:])
+
+
+def _words(text: str) -> list[str]:
+    """The words of a short text, roughly but fast."""
+    return text.lower().replace("\u2019", "'").translate(_NO_MARKS).split()
 
 
 def _opening(text: str) -> int:
@@ -159,12 +183,6 @@ def _are_manners(words: Sequence[str], mark: str) -> bool:
         return True
     spaced = f" {' '.join(words)} "
     return any(phrase in spaced for phrase in _PHRASES)
-
-
-def _may_close(text: str) -> bool:
-    """A quick look at the last words: whether it is worth a closer one."""
-    words = [_spelled(word.strip(_MARKS)) for word in text[-40:].split()]
-    return bool(words) and (words[-1] in _VOCABULARY or not words[-1].isalnum() or not _SIGN_OFFS.isdisjoint(words))
 
 
 def _spelled(word: str) -> str:

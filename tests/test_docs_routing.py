@@ -39,7 +39,7 @@ def test_the_table_of_cues_is_the_codes(part: str, cues: Mapping[str, Cue]) -> N
         f"logistic({LOGITS})",
         f"ease of its own, at most {complexity.MOST_EASE}.",
         f"up to {complexity.LOAD_DISCOUNT:.0%} of the load and {complexity.WORK_DISCOUNT:.0%} of".replace("%", " %"),
-        f"resolution, {ComplexityPredictor.resolution},",
+        f"resolution ({ComplexityPredictor.resolution},",
         f"`0.9 - {2 * ComplexityPredictor.resolution} * complexity * (0.4 + weakness)`",
         f"{EXPECTED_OUTPUT_TOKENS} tokens where nobody knows",
         f"that {FALSE_ALARMS:.0%} of prompts".replace("%", " %"),

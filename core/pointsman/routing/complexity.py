@@ -23,11 +23,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from pointsman.catalog import Model
 from pointsman.prompt import Prompt
 from pointsman.routing import cue_words
+from pointsman.routing.manners import without_manners
 from pointsman.routing.quality import Prediction
+from pointsman.routing.request import Request, concept_in, request_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PRIOR = "complexity prior"
 MOST_CHARACTERS = 4096
@@ -62,6 +69,10 @@ EASE: Mapping[str, Cue] = MappingProxyType(
         "conclusion": Cue(looks_for="that question at the end of what is told", weight=0.5),
         "definition": Cue(looks_for="define, meaning, stands for, synonym", weight=0.5),
         "brevity": Cue(looks_for="an answer of a line: in one sentence, briefly, in simple words", weight=0.6),
+        "terse": Cue(looks_for="an answer of a word: yes or no, only the name", weight=0.3),
+        "audience": Cue(looks_for="for whom: to a child, a beginner, a ten year old", weight=0.5),
+        "fact": Cue(looks_for="how many, how long, how tall, in a short question without numbers", weight=0.3),
+        "extraction": Cue(looks_for="a detail or a label of a given text", weight=0.8),
         "chore": Cue(looks_for="a small change to a text: translate, summarise, fix the typos", weight=0.6),
     }
 )
@@ -100,19 +111,32 @@ class Reading:
         )
 
 
-def complexity(text: str) -> float:
+def complexity(text: str, *, foreign: bool | None = None, words: NDArray[np.uint64] | None = None) -> float:
     """How hard a question looks, 0 to 1; 0.5 parts the two kinds. Reads its first and last 2,048 characters.
 
-    Another language, or no words at all, is at least `UNREADABLE`; nothing is 0.
+    `foreign` tells whether it is in another language than English, for those who know; otherwise its words are looked
+    up. Their hashes, of `features_of(text).words`, may be given as `words`. Another language, or no words at all, is
+    at least `UNREADABLE`; nothing is 0.
     """
     plain = _plain(text)
     if not plain:
         return 0.0
-    words = _Words.of(plain)
-    things, links, clauses, work, ease = _read(plain, words).parts()
+    listed = _Words.of(plain)
+    things, links, clauses, work, ease = _read(plain, listed).parts()
     total = PER_THINGS * things + PER_LINKS * links + PER_CLAUSES * clauses + PER_WORK * work + PER_EASE * ease + BIAS
     looks = 1 / (1 + math.exp(-total / SPREAD))
-    return looks if words.are_english() else max(looks, UNREADABLE)
+    if looks < UNREADABLE and (not listed.has_any() or (is_foreign(plain, words) if foreign is None else foreign)):
+        return UNREADABLE
+    return looks
+
+
+def is_foreign(text: str, words: NDArray[np.uint64] | None = None) -> bool:
+    """Whether the words of a text are rather unknown than known to English. `words`: their hashes, if there are any."""
+    # Late: importing this package must not load numpy.
+    from pointsman.routing.familiarity import LEAST_KNOWN, mean_weight, word_steps
+    from pointsman.routing.features import features_of
+
+    return mean_weight(word_steps(features_of(text).words if words is None else words)) < LEAST_KNOWN
 
 
 def read(text: str) -> Reading:
@@ -174,31 +198,24 @@ class _Words:
             words, Counter(map(_kind, words)), numbers, len(short) - numbers - short.count("a") - short.count("i")
         )
 
-    def are_english(self) -> bool:
-        """Whether enough of them are on the lists, those that other languages have too by half. One alone may be."""
-        spelled = len(self.listed) - self.numbers - self.letters
-        if spelled == 1 == len(self.listed):
-            return self.listed[0].isascii()
-        shared = self.kinds["shared"]
-        known = len(self.listed) - self.kinds[None] - shared
-        return known >= 1 and known + shared / 2 >= _ENGLISH_SHARE * spelled
+    def has_any(self) -> bool:
+        """Whether there is a word among the numbers and marks."""
+        return any(map(str.isalpha, "".join(self.listed)))
 
 
 def _plain(text: str) -> str:
-    """The capped text in lower case, without greeting, plea and thanks: manners ask nothing."""
+    """The capped text in lower case on one line, without manners."""
     half = MOST_CHARACTERS // 2
     capped = text if len(text) <= MOST_CHARACTERS else f"{text[:half]} {text[-half:]}"
-    plain = capped.lower().replace("\n", " ").strip()
+    plain = " ".join(without_manners(capped).lower().split())
     if not plain.isascii():
         for mark, typed in _TYPOGRAPHIC:
             plain = plain.replace(mark, typed)
-    if greeting := _GREETING.match(plain):
-        plain = plain[greeting.end() :] or plain
-    if " words" in plain or " lines" in plain or " sentences" in plain:
+    if " words" in plain or " lines" in plain or " sentences" in plain or "-sentence" in plain:
         plain = _LIMIT.sub(" briefly", plain)
-    if thanks := _THANKS.search(plain, max(len(plain) - _A_THANKS, 1)):
-        plain = plain[: thanks.start()]
-    return plain
+    if "alphabetical" in plain:
+        plain = _ALPHABETISE.sub("list", plain)
+    return _WHAT.sub("what", plain) if len(plain) < _A_LINE else plain
 
 
 def _split(plain: str) -> list[str]:
@@ -207,23 +224,29 @@ def _split(plain: str) -> list[str]:
     return f" {spaced} ".replace(" '", " ").replace("' ", " ").split()
 
 
-def _read(plain: str, words: _Words) -> Reading:
+def _read(plain: str, whole: _Words) -> Reading:
+    near = _near(whole.listed)
+    eased = _phrases_in(near)
+    request = request_of(plain, set(near), brief=eased["brevity"] + eased["terse"] > 0)
+    asked = request.weighed
+    words = whole if asked == plain else _Words.of(asked)
     kinds = words.kinds
     found: dict[str | None, int] = {
         **kinds,
         "number": kinds["number"] + words.numbers,
         "logic": kinds["condition"] + kinds["negation"],
         "relation": kinds["comparison"] + kinds["quantifier"],
-        "formula": sum(map(plain.count, "=^\\+<>*/")),
-        "code": sum(map(plain.count, ("(", "{", "[", "==", "_", ";", "`"))),
+        "formula": sum(map(asked.count, "=^\\+<>*/")),
+        "code": sum(map(asked.count, ("(", "{", "[", "==", "_", ";", "`"))),
     }
-    _add_what_is_asked(found, plain, words.listed)
-    symbols = words.numbers + words.letters + plain.count("\\")
+    found.update(eased)
+    _add_what_is_asked(found, asked, words, request)
+    symbols = words.numbers + words.letters + asked.count("\\")
     links = found["logic"] + kinds["negation"] + found["relation"] + kinds["reference"]
     return Reading(
         things=math.log1p(max(len(words.listed) - kinds["function"] - kinds["shared"] - symbols, 0)),
         links=math.log1p(links),
-        clauses=math.log1p(plain.count(", ") + plain.count("; ")),
+        clauses=math.log1p(asked.count(", ") + asked.count("; ")),
         work=min(_sum(WORK, found), 1.0),
         ease=min(_sum(EASE, found), MOST_EASE),
     )
@@ -233,20 +256,32 @@ def _sum(cues: Mapping[str, Cue], found: Mapping[str | None, int]) -> float:
     return sum([cue.weight * min(found.get(name, 0), cue.most) for name, cue in cues.items()])
 
 
-def _add_what_is_asked(found: dict[str | None, int], plain: str, words: Sequence[str]) -> None:
-    """The cues of more than one word, in the text's beginning and end: there stands what is asked."""
-    ends = " ".join((plain if len(plain) <= 2 * _AN_END else f"{plain[:_AN_END]} {plain[-_AN_END:]}").split())
-    near = words if len(words) <= 2 * _WORDS_OF_AN_END else [*words[:_WORDS_OF_AN_END], *words[-_WORDS_OF_AN_END:]]
+def _near(words: Sequence[str]) -> Sequence[str]:
+    """The words of the beginning and the end: there stands what is asked."""
+    return words if len(words) <= 2 * _WORDS_OF_AN_END else [*words[:_WORDS_OF_AN_END], *words[-_WORDS_OF_AN_END:]]
+
+
+def _phrases_in(near: Sequence[str]) -> Counter[str]:
+    """The cues of more than one word."""
     spaced = f" {' '.join(near)} "
-    for word in _PHRASES.keys() & near:
-        for cue, phrase in _PHRASES[word]:
-            if phrase in spaced:
-                found[cue] = found.get(cue, 0) + 1
-    found["chore"] = sum(map(_CHORES.__contains__, near[:_AN_OPENING])) + found.get("chore phrase", 0)
+    return Counter([cue for word in _PHRASES.keys() & near for cue, phrase in _PHRASES[word] if phrase in spaced])
+
+
+def _add_what_is_asked(found: dict[str | None, int], asked: str, words: _Words, request: Request) -> None:
+    """What takes more than counting words."""
+    if request.cue:
+        of_request = _phrases_in(words.listed)
+        found.update({cue: of_request[cue] for cue in ("quantity", "puzzle")})
+    ends = asked if len(asked) <= 2 * _AN_END else f"{asked[:_AN_END]} {asked[-_AN_END:]}"
+    found["chore"] = request.cue == "chore"
+    if not _LISTENERS.isdisjoint(words.listed):
+        found["audience"] = _AUDIENCE.search(ends) is not None
+    found["fact"] = _FACT.match(ends) is not None and not found["number"] + found["relation"] + found["logic"]
     found["puzzle"] = found.get("puzzle", 0) + (_RIDDLE.search(ends) is not None)
-    if concept := _CONCEPT.search(ends):
+    found["extraction"] = request.cue == "extraction"
+    found["conclusion"] = request.cue == "concept"
+    if concept_in(ends) is not None:
         found["concept"] = 1
-        found["conclusion"] = concept.start() > _A_STORY and len(ends) - concept.end() < _A_THANKS
     found["leaning"] = _leans(ends)
 
 
@@ -280,44 +315,51 @@ def _log(price: Decimal) -> float:
 _GAPS = bytes(code if code > 127 or chr(code).isalnum() or chr(code) in "_'" else 32 for code in range(256))
 _TYPOGRAPHIC = (("\u2019", "'"), ("\u2018", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\u2013", "-"), ("\u2014", "-"))
 _kind = {word: kind for kind, listed in cue_words.KINDS.items() for word in listed.split()}.get
-_CHORES = frozenset(cue_words.KINDS["chore"].split())
 _LEANING = frozenset(cue_words.LEANING.split())
 # Phrases by their first word, so that only those are looked for of which it was found.
 _PHRASES: dict[str, list[tuple[str, str]]] = {}
 for _cue, _listed in cue_words.PHRASES.items():
     for _phrase in _listed:
         _PHRASES.setdefault(_phrase.split()[0], []).append((_cue, _phrase))
-_AN_END, _WORDS_OF_AN_END, _AN_OPENING, _A_STORY, _A_QUESTION, _A_THANKS = 600, 110, 6, 60, 300, 45
-_ENGLISH_SHARE = 0.14
-_GREETING = re.compile(
-    r"(?:(?:hello|hi|hey|dear|greetings|good (?:morning|afternoon|evening|day))\b[^.,!?:]{0,30}[.,!?:]\s+)?"
-    r"(?:(?:i )?hope [^.!?]{0,60}[.!?]\s+)?"
-    r"(?:(?:please,? )?(?:could|can|would|will) you (?:please |kindly )?(?:help|assist)[^.!?:,]{0,40}[.!?:]\s+)?"
-    r"(?:i(?: would|'d) (?:really |greatly )?appreciate [^.!?:]{0,40}[.!?:]\s+)?"
-    r"(?:(?:i have )?(?:a )?(?:quick )?question\b[^.!?:,]{0,20}[.!?:]\s+)?"
-    r"(?:please,? )?(?:answer (?:this|the following)[^.!?:]{0,20}[.!?:]\s+)?"
+_AN_END, _WORDS_OF_AN_END, _A_QUESTION = 600, 110, 300
+_ALPHABETISE = re.compile(r"\b(?:sort|arrange|order|rank)\b(?=[^.:?!]* alphabetical)")
+_AUDIENCE = re.compile(
+    r"\b(?:explain|describe|define|put|say|tell|words|sentence|description|explanation)\b[^.?!]{0,70}?"
+    r"\b(?:to|for|that) (?:an?|my|our|some(?:body|one)|the|kids|children)\b ?(?:[\w-]+[ -]){0,2}?"
+    r"(?:year[ -]olds?|child(?:ren)?|kids?|beginners?|layman|grader|toddler|class|who|learn\w*|understand)\b"
 )
-_THANKS = re.compile(r"\s(?:please help me|(?:many |best )?(?:thanks|thank you)[^.!?]{0,30})[.!?]*$")
+_LISTENERS = frozenset(
+    (
+        "old",
+        "olds",
+        "year-old",
+        "child",
+        "children",
+        "kid",
+        "kids",
+        "beginner",
+        "beginners",
+        "layman",
+        "grader",
+        "toddler",
+    )
+) | {"class", "who", "learn", "learning", "understand", "understands"}
+_FACT = re.compile(
+    r"how (?:many|long|tall|far|old|big|high|deep|heavy|fast)(?: [\w-]+){0,3}? (?:is|are|was|does|do|has|have)\b"
+    r"[^,;:.]{0,40}\??$"
+)
+# "Waht", "wht": in a short prompt one wrong letter may hide what is asked.
+_WHAT = re.compile(r"\b(?=[hat]{0,3}w)(?!watt|what|thaw)[what]{3,5}(?='?s?\b)")
+_A_LINE = 120
 # "In 20 words or less": neither a number nor a comparison that is to be worked with.
 _LIMIT = re.compile(
     r" (?:in|within|using|with)(?: at most| no more than| under| about| just| only)? "
-    r"(?:\d\d?|two|three|four|five|ten|fifteen|twenty|thirty) (?:short )?(?:words|sentences|lines)\b"
+    r"(?:\d\d?|two|three|four|five|ten|fifteen|twenty|thirty) (?:short |simple |plain |easy )?"
+    r"(?:words|sentences|lines)\b"
     r"(?: or (?:less|fewer)| at most| max(?:imum)?)?"
 )
 # "What gets wetter", "what has": a thing is to be guessed from what it does.
 _RIDDLE = re.compile(
     r"what (?:has|have|can|is (?:so|always|never|often|it that)|(?!is |was |does |has |this |makes |causes )\w+s"
     r"|(?:[\w-]+ )?\w+ (?:becomes|lets|never|always)) "
-)
-# A bare or indefinite noun asks for a concept: "what is (a) mutex". A definite one leans on what was told.
-_NOT_DEFINITE = (
-    r"(?!(?:the|his|hers?|their|its?|they|that|this|these|those|my|your|our|he|she|we|i|so|half|left|next|always"
-    r"|never|often|bigger|larger|more|less|going|wrong|missing|happening)\b)"
-)
-_CONCEPT = re.compile(
-    rf"what(?:'?s| is| are) {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,3}}?"
-    r"(?:[?.,;:!]|$| in (?:one|a|simple|plain|few|just|under|english)\b| \(| used\b| for\b)"
-    rf"|what {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,2}} (?:is|are|means|does|stands for)"
-    r"(?:[?.;:!]|$| (?:in|on|for) )"
-    r"|what does (?!(?:he|she|it|they|this|that|his|her|my)\b)(?:an? |[^?.!]{1,40} (?:mean|stand for|do)\b)"
 )

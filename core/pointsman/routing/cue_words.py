@@ -49,7 +49,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
             why explain prove disprove derive solve calculate compute evaluate estimate determine deduce design
             implement debug refactor optimise optimize compare critique argue justify assess analyse analyze plan
             schedule diagnose detect reconcile rank construct develop weigh negotiate allocate interpret count reverse
-            rearrange arrange sort divide multiply subtract measure predict investigate recommend
+            rearrange arrange sort divide multiply subtract measure predict investigate
         """,
         "arithmetic": """
             sum product average ratio remainder odds probability chance digit digits letters vowels consonants riddle
@@ -60,8 +60,10 @@ KINDS: Mapping[str, str] = MappingProxyType(
             glossary
         """,
         "chore": """
-            translate summarise summarize summary rewrite paraphrase proofread shorten extract convert spell list
+            translate summarise summarize summary rewrite paraphrase proofread extract convert recommend spell list
             suggest format classify title caption typos grammar tone sentiment joke punctuation alphabetical
+            alphabetically rephrase reword replace capitalise capitalize shorten rhyme rhymes reminder slogan wish
+            polite
         """,
     }
 )
@@ -84,7 +86,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             " few words ", " a line ", " a sentence ", " one simple ", " short line ", " one plain ",
             " single short ", " in short ", " nutshell ", " short answer ", " briefly ", " simple terms ",
             " simple words ", " plain words ", " simply ", " short version ", " short definition ",
-            " short explanation ", " brief ", " short one ", " two line ",
+            " short explanation ", " brief ", " short one ", " two line ", " two sentence ",
         ),
         "concept": (
             " purpose of ", " meaning of ", " definition of ", " capital of ", " author of ", " role of ",
@@ -92,8 +94,18 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "chore phrase": (
             " make this ", " make it ", " fix the ", " correct the ", " add a ", " turn this ", " pull out ",
-            " short poem ", " subject line ", " thank you note ", " out of office ", " this text ", " main topic ",
-            " main idea ",
+            " short poem ", " subject line ", " thank you note ", " out of office ", " this text ",
+            " correct this ", " do you spell ", " correct my ", " change this ", " alphabetical", " turn these ",
+        ),
+        "terse": (
+            " in one word ", " with one word ", " one word only ", " one word please ", " word is enough ",
+            " yes or no ",
+            " just the name", " only the name", " just name ", " one letter only ", " only the colour ",
+            " only the color ", " a single word ", " one or two words ", " no explanation", " no reasons ",
+            " just the word ", " line is enough ", " sentence is enough ", " sentences are enough ", " answer is fine ",
+            " line will do ", " line would do ", " sentence will do ", " sentence would do ", " keep it short ",
+            " yes or no ",
+            " just the number ", " only the number ", " only the result ", " just the one word ",
         ),
     }
 )  # fmt: skip
@@ -139,3 +151,17 @@ MANNERS_PHRASES = (
 NO_SIGN = """
     a all any are at for good have i if in is it me my need of one some that the this to with you your
 """
+# What makes a small thing a larger one: with one of these outside of what is given, it is no chore.
+BLOCKERS = """
+    right
+    why explain prove disprove derive solve calculate compute evaluate estimate determine deduce design implement debug
+    refactor optimise optimize compare critique argue justify assess analyse analyze diagnose detect reconcile construct
+    develop weigh negotiate allocate interpret count rearrange predict investigate if unless suppose assume assuming
+    knowing given plan strategy way approach algorithm method solution arrangement seating fair reasoning
+    argument proof equation logic function query code loop regex contradiction metre meter sum product average together
+    altogether valid invalid contract odd pairs
+"""
+# Chores by what is to be written: in a request that begins with "write", "give me", "what".
+SMALL_TEXTS = (
+    "summary title caption typos grammar tone sentiment joke punctuation reminder slogan wish rhyme rhymes polite"
+)

@@ -30,6 +30,8 @@ FALSE_ALARMS = 0.02
 LEVELS = np.concatenate((np.arange(0, 0.2, 0.01), np.linspace(0.2, 1, 17)))
 _LEVELS: tuple[float, ...] = tuple(LEVELS.tolist())
 
+# The lowest mean weight of English words: slightly more are unknown than known.
+LEAST_KNOWN = -0.05
 KIND_BITS = 13
 _MOST_DEVIATIONS = 4.0
 

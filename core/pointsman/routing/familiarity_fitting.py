@@ -23,6 +23,7 @@ from pointsman.errors import InvalidRequestError
 from pointsman.routing.familiarity import (
     FALSE_ALARMS,
     KIND_BITS,
+    LEAST_KNOWN,
     LEVELS,
     UNKNOWN,
     Familiarity,
@@ -49,8 +50,6 @@ _KIND_TAIL = 0.8 * FALSE_ALARMS
 _FORM_TAIL = 0.2 * FALSE_ALARMS
 _LANGUAGE_TAIL = 0.2 * FALSE_ALARMS
 _FREQUENT = 3
-# Slightly more unknown than known.
-_LEAST_KNOWN = -0.05
 
 _OPENINGS = (
     "Hello! ",
@@ -218,7 +217,7 @@ def _cut(uncut: Familiarity, held_out: Floats) -> Familiarity:
     lower = ((held_out[:, 1:] - scales[:, 0]) / scales[:, 1]).min(axis=1)
     # A strictly rising scale is what interpolation needs.
     quantiles = np.quantile(lower, LEVELS) + 1e-9 * np.arange(len(LEVELS))
-    least_known = np.array(min(_LEAST_KNOWN, float(np.quantile(known, _LANGUAGE_TAIL))))
+    least_known = np.array(min(LEAST_KNOWN, float(np.quantile(known, _LANGUAGE_TAIL))))
     return replace(uncut, least_known=least_known, scales=scales, quantiles=quantiles)
 
 

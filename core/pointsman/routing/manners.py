@@ -105,7 +105,7 @@ def _looks_at(opening: str) -> Iterator[Callable[[str], int]]:
 def _may_close(closing: str) -> bool:
     """Whether a closer look is worth the time, by the last words."""
     words = _words(closing[-_NEAR:])
-    if not words or (words[-1] in _VOCABULARY and _SIGNS.isdisjoint(words)):
+    if not words or closing.rstrip().endswith(":") or (words[-1] in _VOCABULARY and _SIGNS.isdisjoint(words)):
         return False
     return words[-1] in _VOCABULARY or not words[-1].isalnum() or not _SIGN_OFFS.isdisjoint(words[-4:])
 

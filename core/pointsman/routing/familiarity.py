@@ -52,11 +52,13 @@ _WITHIN = np.uint64((1 << _WORD_BITS) - 1)
 class Likeness:
     """How familiar one prompt is: the `share` of the training prompts that are at most as familiar, 0 to 1.
 
-    `reason` says for the trace what is unfamiliar about it; it is empty if nothing is.
+    `reason` says for the trace what is unfamiliar about it; it is empty if nothing is. `foreign` tells whether that is
+    its language.
     """
 
     share: float
     reason: str = ""
+    foreign: bool = False
 
     @property
     def is_familiar(self) -> bool:
@@ -130,7 +132,8 @@ class Familiarity:
         steps = word_steps(features.words, self._own)
         if mean_weight(steps) < self._least_known:
             unknown = int(np.count_nonzero(steps == UNKNOWN)) / max(int(np.count_nonzero(steps)), 1)
-            return Likeness(share=0.0, reason=f"another language or vocabulary: {unknown:.0%} of its words are unknown")
+            reason = f"another language or vocabulary: {unknown:.0%} of its words are unknown"
+            return Likeness(share=0.0, reason=reason, foreign=True)
         kind, form = self.scaled(self.kind(features), self.form(features))
         share = self._share(min(kind, form))
         if share >= FALSE_ALARMS:

@@ -121,10 +121,7 @@ def features_of(text: str, prompt: str | Prompt = "") -> Features:
     `prompt` is the request that the text was taken from: its tools and its conversation are the setting.
     """
     plain = _plain(text)
-    # A space on either side, so that whatever is at an edge has a neighbour.
-    lined = b" %b " % plain
-    kinds = np.frombuffer(lined.translate(_KINDS), np.uint8)
-    spread = _TABLE.take(np.frombuffer(lined, np.uint8)[1:-1])
+    lined, kinds, spread = _spread(plain)
     words, lengths = _words(spread, kinds)
     columns, counts = _ngrams(words, spread)
     measures = np.array(
@@ -133,6 +130,20 @@ def features_of(text: str, prompt: str | Prompt = "") -> Features:
     for logarithms in (measures[:_LOGARITHMS], measures[len(SURFACE) :]):
         np.log1p(logarithms, out=logarithms)
     return Features(columns, counts, words, measures)
+
+
+def word_hashes(text: str) -> npt.NDArray[np.uint64]:
+    """`Features.words` of a text alone, in less time."""
+    _, kinds, spread = _spread(_plain(text))
+    return _words(spread, kinds)[0]
+
+
+def _spread(plain: bytes) -> tuple[bytes, npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
+    """A text's bytes and their kinds, with a space on either side as a neighbour to whatever is at an edge; and each
+    byte's number, without those."""
+    lined = b" %b " % plain
+    kinds = np.frombuffer(lined.translate(_KINDS), np.uint8)
+    return lined, kinds, _TABLE.take(np.frombuffer(lined, np.uint8)[1:-1])
 
 
 def _setting(text: str, prompt: str | Prompt) -> tuple[int, int, int]:

@@ -128,9 +128,10 @@ class TrainedPredictor:
             outputs = self.heads(features)
             logits, logarithms = outputs[: len(self.models)], outputs[len(self.models) :]
             return _Expected(self.calibration(logistic(logits)), np.exp(logarithms), TRAINED)
+        looks = complexity(text, foreign=likeness.foreign or None, words=features.words)
         # Lengths are not told either: they were learnt from the same prompts.
         unknown = np.full(len(self.lengths), np.nan)
-        return _Expected(self.calibration.by_complexity(complexity(text)), unknown, f"{PRIOR}: {likeness.reason}")
+        return _Expected(self.calibration.by_complexity(looks), unknown, f"{PRIOR}: {likeness.reason}")
 
     def _without_heads(
         self, prompts: Sequence[str | Prompt], models: Sequence[Model | str], missing: Sequence[str]

@@ -16,19 +16,17 @@ from hypothesis import strategies as st
 
 from pointsman import Catalog, Ledger, Price, Prompt
 from pointsman.routing import ComplexityPredictor, RouterRegistry
-from pointsman.routing.complexity import EASE, UNREADABLE, WORK, complexity, read
+from pointsman.routing.complexity import EASE, UNREADABLE, WORK, complexity, is_foreign, read
 from pointsman.routing.cue_words import KINDS, PHRASES
+from pointsman.routing.features import features_of
 from pointsman.tokens import EstimatedTokens
 
 CATALOG = Catalog.default()
 HAIKU, SONNET, OPUS = (CATALOG.resolve(f"anthropic.claude-{name}-5-5") for name in ("haiku", "sonnet", "opus"))
 SISTERS = "Alice has N brothers and she also has M sisters. How many sisters does Alice's brothers have?"
 HELLO = "Describe the purpose of a 'hello world' program in one line."
-EVERYDAY = [
-    json.loads(line)
-    for line in (Path(__file__).parent.parent / "training" / "everyday.jsonl").read_text().splitlines()
-    if '"split": "dev"' in line
-]
+EVERYDAY_FILE = Path(__file__).parent.parent / "training" / "everyday.jsonl"
+EVERYDAY = [json.loads(line) for line in EVERYDAY_FILE.read_text("utf-8").splitlines() if '"split": "dev"' in line]
 
 
 def is_hard(text: str) -> bool:
@@ -97,6 +95,51 @@ def test_a_limit_on_the_answer_is_no_quantity_to_work_with(limit: str) -> None:
 def test_what_it_cannot_read_counts_as_hard(question: str) -> None:
     """Cues are English: another language is sent to the larger model rather than misjudged."""
     assert complexity(question) >= UNREADABLE
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Where do pandas live?", "Is a tomato a fruit?", "Waht is yoga?", "Who aws Marie Curie?", "hi", "Photosynthesis?"],
+)
+def test_few_or_misspelt_words_are_still_english(question: str) -> None:
+    """No short word of a list has to be among them."""
+    assert complexity(question) < 0.5
+
+
+def test_foreign_languages_are_told_and_english_is_not() -> None:
+    """Of the prompts in fifty languages nearly all; of the everyday prompts none."""
+    rows = [json.loads(line) for line in (EVERYDAY_FILE.with_name("languages.jsonl")).read_text("utf-8").splitlines()]
+    others = [row["prompt"] for row in rows if row["split"] == "dev" and row["language"] != "English"]
+    assert sum(complexity(text) >= UNREADABLE for text in others) >= 0.98 * len(others)
+    assert not any(is_foreign(row["prompt"]) for row in EVERYDAY)
+
+
+def test_who_knows_the_language_can_tell_it() -> None:
+    """A caller's word, or its hashes of the words, stand for a look at the text."""
+    assert complexity("What is yoga?", foreign=True) == UNREADABLE
+    assert complexity("Was ist Yoga?", foreign=False) < UNREADABLE
+    other = features_of("¿Cuál es la capital de Perú y cuántos habitantes tiene?").words
+    assert complexity("Name three colours.", words=other) == UNREADABLE
+
+
+GIVEN = '"On Monday 12 of the 30 members, who had come although it rained, voted against the budget, and 3 left."'
+
+
+@pytest.mark.parametrize(
+    ("easy", "hard"),
+    [
+        ("Translate this into Dutch: {}", "Prove from this text that nobody voted twice: {}"),
+        ("Is this message friendly or angry? One word. {}", "Is this argument valid or invalid? One word. {}"),
+        ("Make this sound more polite: {} Change nothing else.", "Make a plan that would have passed it: {}"),
+        ("According to this note, what day was it? {}", "According to this note, how many voted for it? {}"),
+        ("Put these names in alphabetical order: Mo, Al, Zed, Bo, Cy", "Sort these by age: Mo is older than Al or Zed"),
+        ("Which of these is a fruit: leek, pear, kale?", "Which of these weighs most, if a leek weighs two pears?"),
+    ],
+)
+def test_a_given_text_is_load_only_where_it_is_to_be_thought_about(easy: str, hard: str) -> None:
+    """Labels, details, changes of wording are easy whatever the text; conclusions from it are not."""
+    assert not is_hard(easy.format(GIVEN))
+    assert is_hard(hard.format(GIVEN))
 
 
 @pytest.mark.parametrize("question", ["", " ", "\n"])

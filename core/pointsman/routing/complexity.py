@@ -10,8 +10,10 @@ up, in logits:
 - **ease**: what can be answered offhand, the cues of `EASE`, together at most `MOST_EASE`; it also takes away most of
   the load, because what stands around an easy question doesn't make it hard.
 
-The cues are English words and the marks of any language. A text that it can't read counts as hard, never as easy.
-Knows a text and list prices; knows nothing of outcomes. The lists of words stand in `pointsman.routing.cue_words`.
+Where an easy thing is asked about a given text or after a story, only the sentence that asks is weighed
+(`pointsman.routing.request`), and manners never are (`pointsman.routing.manners`). The cues are English words and the
+marks of any language. A text that it can't read counts as hard, never as easy. Knows a text and list prices; knows
+nothing of outcomes. The lists of words stand in `pointsman.routing.cue_words`.
 """
 
 from __future__ import annotations
@@ -125,18 +127,22 @@ def complexity(text: str, *, foreign: bool | None = None, words: NDArray[np.uint
     things, links, clauses, work, ease = _read(plain, listed).parts()
     total = PER_THINGS * things + PER_LINKS * links + PER_CLAUSES * clauses + PER_WORK * work + PER_EASE * ease + BIAS
     looks = 1 / (1 + math.exp(-total / SPREAD))
-    if looks < UNREADABLE and (not listed.has_any() or (is_foreign(plain, words) if foreign is None else foreign)):
+    if looks < UNREADABLE and (not listed.has_any() or (is_foreign(text, words) if foreign is None else foreign)):
         return UNREADABLE
     return looks
 
 
 def is_foreign(text: str, words: NDArray[np.uint64] | None = None) -> bool:
     """Whether the words of a text are rather unknown than known to English. `words`: their hashes, if there are any."""
+    first, _, rest = text.lower().partition(" ")
+    if first in _ENGLISH_OPENINGS and len(rest) < _A_LINE:
+        # A few names, or a wrong letter, outweigh so few words.
+        return False
     # Late: importing this package must not load numpy.
     from pointsman.routing.familiarity import LEAST_KNOWN, mean_weight, word_steps
-    from pointsman.routing.features import features_of
+    from pointsman.routing.features import word_hashes
 
-    return mean_weight(word_steps(features_of(text).words if words is None else words)) < LEAST_KNOWN
+    return mean_weight(word_steps(word_hashes(text) if words is None else words)) < LEAST_KNOWN
 
 
 def read(text: str) -> Reading:
@@ -215,7 +221,9 @@ def _plain(text: str) -> str:
         plain = _LIMIT.sub(" briefly", plain)
     if "alphabetical" in plain:
         plain = _ALPHABETISE.sub("list", plain)
-    return _WHAT.sub("what", plain) if len(plain) < _A_LINE else plain
+    if " line" in plain or "sentence" in plain:
+        plain = _ONE_LINE.sub(" briefly", plain)
+    return _HOW.sub("how ", _WHAT.sub("what", plain)) if len(plain) < _A_LINE else plain
 
 
 def _split(plain: str) -> list[str]:
@@ -244,7 +252,7 @@ def _read(plain: str, whole: _Words) -> Reading:
     symbols = words.numbers + words.letters + asked.count("\\")
     links = found["logic"] + kinds["negation"] + found["relation"] + kinds["reference"]
     return Reading(
-        things=math.log1p(max(len(words.listed) - kinds["function"] - kinds["shared"] - symbols, 0)),
+        things=math.log1p(max(len(words.listed) - kinds["function"] - symbols, 0)),
         links=math.log1p(links),
         clauses=math.log1p(asked.count(", ") + asked.count("; ")),
         work=min(_sum(WORK, found), 1.0),
@@ -322,6 +330,7 @@ for _cue, _listed in cue_words.PHRASES.items():
     for _phrase in _listed:
         _PHRASES.setdefault(_phrase.split()[0], []).append((_cue, _phrase))
 _AN_END, _WORDS_OF_AN_END, _A_QUESTION = 600, 110, 300
+_ENGLISH_OPENINGS = frozenset(("what", "what's", "who", "whose", "which", "where", "when", "why", "how"))
 _ALPHABETISE = re.compile(r"\b(?:sort|arrange|order|rank)\b(?=[^.:?!]* alphabetical)")
 _AUDIENCE = re.compile(
     r"\b(?:explain|describe|define|put|say|tell|words|sentence|description|explanation)\b[^.?!]{0,70}?"
@@ -349,7 +358,13 @@ _FACT = re.compile(
     r"[^,;:.]{0,40}\??$"
 )
 # "Waht", "wht": in a short prompt one wrong letter may hide what is asked.
-_WHAT = re.compile(r"\b(?=[hat]{0,3}w)(?!watt|what|thaw)[what]{3,5}(?='?s?\b)")
+_WHAT = re.compile(r"\b(?=[hat]{0,3}w)(?=[wha]{0,3}t)(?!watt|what|thaw)[what]{3,5}(?='?s?\b)")
+_HOW = re.compile(r"^(?:hwo|hhow|hoow|howw|ohw) ")
+_ONE_LINE = re.compile(
+    r" in (?!(?:the|this|that|these|those|each|every|any|my|your|his|her|its|our|all|which|what|next|first|last|second"
+    r"|following|one|an?|single|short|simple|plain|few|two|three|same|other|another)\b)[a-z]{2,6}"
+    r" (?:short |simple |plain |single )?(?:line|sentence)s?\b"
+)
 _A_LINE = 120
 # "In 20 words or less": neither a number nor a comparison that is to be worked with.
 _LIMIT = re.compile(

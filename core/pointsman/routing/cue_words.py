@@ -1,4 +1,4 @@
-"""The words and phrases that `complexity` and `manners` look for. English; lower case; nothing but lists."""
+"""The words and phrases that `complexity`, `request` and `manners` look for. English; lower case; nothing but lists."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ KINDS: Mapping[str, str] = MappingProxyType(
             please thanks thank kindly hello hi hey dear greetings sorry good morning afternoon evening day great hope
             help question quick quickly ask tell know like need just also very too well much many mind appreciate
             when describe write give make put state sentence line word short name say
+            a i in on an do at no me is to for may it we he by was as so one want has
         """,
-        # Function words that other languages have too, in another sense: no sign of English.
-        "shared": "a i in on an do at no me is to for may it we he by was as so one want has",
         "negation": """
             not never none without except neither nor cannot can't cant doesn't doesnt isn't isnt don't dont didn't
             won't wont wasn't weren't wouldn't couldn't shouldn't aren't hasn't haven't nobody nothing nowhere false

@@ -29,10 +29,10 @@ def request_of(plain: str, words: Set[str], *, brief: bool) -> Request:
 
     `words` are those of the text's beginning and end.
     """
-    if (not brief and _SIGNS.isdisjoint(words)) or _OPTIONS.search(plain) or _CODE.search(plain):
+    if (not brief and _SIGNS.isdisjoint(words)) or _OPTIONS.search(plain) or _is_code(plain):
         return Request(plain)
     outside, is_given = _outside(plain)
-    if is_given and _OF_WHAT_IS_GIVEN.search(outside) and not _asks_for_thought(outside, _THOUGHT | _COMPARING):
+    if is_given and _asks_about_it(outside) and not _asks_for_thought(outside, _THOUGHT | _COMPARING):
         return Request(outside, "extraction")
     sentences = [sentence for sentence in _SENTENCE_END.split(_ends(outside)) if sentence]
     for place in _places(len(sentences)):
@@ -82,6 +82,21 @@ def _asks_for_thought(text: str, signs: frozenset[str]) -> bool:
     return not signs.isdisjoint(_WORD.findall(text)) or _QUANTITY.search(text) is not None
 
 
+def _is_code(plain: str) -> bool:
+    return any(map(plain.__contains__, "{;=\\^<>`")) or (
+        any(map(plain.__contains__, "([$")) and _CALL.search(plain) is not None
+    )
+
+
+def _asks_about_it(outside: str) -> bool:
+    """Whether the words outside of a given text refer to it."""
+    return (
+        any(map(outside.__contains__, ("according to this", "is this ", "mentioned", "main topic", "main idea")))
+        or _THIS_TEXT.search(outside) is not None
+        or _WHAT_IN_IT.match(outside) is not None
+    )
+
+
 def _places(n: int) -> Sequence[int]:
     """The sentences in which a request stands: the last three, then the first two."""
     return list(dict.fromkeys([*range(n - 1, max(n - 4, -1), -1), *range(min(n, 2))]))
@@ -124,7 +139,7 @@ _AN_OPENING, _REACH, _A_FEW, _A_VERB = 4, 8, 3, 20
 _WORD = re.compile(r"[\w'-]+")
 _SENTENCE_END = re.compile(r"(?<=[.?!:;])[\"')]*\s+")
 _QUOTED = re.compile(r"\"[^\"]{12,}(?:\"|$)|(?<![\w.])'.{12,}?'(?!\w)")
-_CODE = re.compile(r"[{;=\\^<>`]|\w\(|\[\w*\]|\$\w+\$")
+_CALL = re.compile(r"\w\(|\[\w*\]|\$\w+\$")
 # Up to a colon, or a sentence that announces what follows it.
 _HEAD = re.compile(
     r"[^:.?!]{6,300}:(?=\s)|[^:.?!]{0,100}\b(?:this|these|(?:the )?following|below)\b[^:.?!]{0,100}[.!?](?=\s+\w)"
@@ -134,12 +149,11 @@ _QUANTITY = re.compile(r"\bhow (?:many|much|long|far|old|often|fast|heavy|i|we|t
 _OPTIONS = re.compile(r" \(?a[.)] .* \(?b[.)] ")
 _MEMBER = re.compile(r"which (?:one )?of (?:these|the following)(?: \w+)? is an? (?!statement|true|false)[\w-]+[:?]")
 _QUESTION = re.compile(r"(?:wh|is |are |do |does |can ).*\?$")
-_OF_WHAT_IS_GIVEN = re.compile(
-    r"\b(?:this|these|the(?= following)) (?:following |above |next |short )?(?:text|sentence|notice|e?-?mail|message"
-    r"|review|comment|paragraph|letter|note|title|article|list|tweet|post|passage|words?|headline|announcement)\b"
-    r"|^(?:what's|what is|who is|which) [^.,]{3,40} (?:in|of) \"\"\W*$"
-    r"|\bmain (?:topic|idea)\b|\bmentioned\b|\baccording to this\b|\bis this\b"
+_THIS_TEXT = re.compile(
+    r"th(?:is|ese|e(?= following)) (?:following |above |next |short )?(?:text|sentence|notice|e?-?mail|message|review"
+    r"|comment|paragraph|letter|note|title|article|list|tweet|post|passage|words?|headline|announcement)\b"
 )
+_WHAT_IN_IT = re.compile(r"(?:what's|what is|who is|which) [^.,]{3,40} (?:in|of) \"\"\W*$")
 # A bare or indefinite noun asks for a concept: "what is (a) mutex". A definite one leans on what was told.
 _NOT_DEFINITE = (
     r"(?!(?:\d+|two|three|four|five|six|the|his|hers?|their|its?|they|that|this|these|those|my|your|our|he|she|we|i|so|half|left|next|always"
@@ -148,9 +162,9 @@ _NOT_DEFINITE = (
 # All alternatives begin alike, so that the search takes no time where there is no "what".
 _CONCEPT = re.compile(
     rf"what(?:'?s| is| are) {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,3}}?"
-    r"(?:[?.,;:!]|$| in (?:one|a|simple|plain|few|just|under|english)\b| \(| used\b| for\b)"
+    r"(?:[?.,;:!]|$| in (?:one|a|simple|plain|few|just|under|english)\b| briefly\b| \(| used\b| for\b)"
     rf"|what {_NOT_DEFINITE}(?:an? )?[^ ?.,:;!]+(?: [^ ?.,:;!]+){{0,2}} (?:is|are|means|does|stands for)"
-    r"(?:[?.;:!]|$| (?:in|on|for) )"
+    r"(?:[?.;:!]|$| (?:in|on|for) | briefly\b)"
     r"|what (?:is|are|does) (?:it|this|that)(?: mean)?,? in (?:simple|plain|other|one|a|two) "
     r"|what does (?!(?:he|she|it|they|this|that|his|her|my)\b)(?:an? |[^?.!]{1,40} (?:mean|stand for|do)\b)"
 )

@@ -133,7 +133,7 @@ def test_another_form_is_named_by_what_is_unusual_in_it(trained: Familiarity) ->
 )
 def test_noise_leaves_a_prompt_familiar(trained: Familiarity, rewrite) -> None:  # type: ignore[no-untyped-def]  # A table.
     """Who writes in another manner still asks the same."""
-    assert unfamiliar_share(trained, [rewrite(text) for text in HELD_OUT]) <= 4 * FALSE_ALARMS
+    assert unfamiliar_share(trained, [rewrite(text) for text in HELD_OUT]) <= 5 * FALSE_ALARMS
 
 
 def test_a_training_set_in_another_language_is_familiar_to_itself() -> None:
@@ -158,7 +158,7 @@ def test_shares_of_held_out_prompts_are_even(trained: Familiarity) -> None:
     """A share of s means that s of the training prompts, as written or rewritten, are at most as familiar."""
     written = [varied(text, random.Random(text)) if i % 2 else text for i, text in enumerate(HELD_OUT)]
     shares = [trained(features_of(text)).share for text in written]
-    assert 0.35 <= float(np.median(shares)) <= 0.65
+    assert 0.25 <= float(np.median(shares)) <= 0.75
 
 
 # --- words -------------------------------------------------------------------------------------------------------

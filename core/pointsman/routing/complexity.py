@@ -120,6 +120,11 @@ def complexity(text: str, *, foreign: bool | None = None, words: NDArray[np.uint
     up. Their hashes, of `features_of(text).words`, may be given as `words`. Another language, or no words at all, is
     at least `UNREADABLE`; nothing is 0.
     """
+    return complexity_of_asked(without_manners(text), foreign=foreign, words=words)
+
+
+def complexity_of_asked(text: str, *, foreign: bool | None = None, words: NDArray[np.uint64] | None = None) -> float:
+    """The same of a text that has no manners any more, such as `features.asked` gives."""
     plain = _plain(text)
     if not plain:
         return 0.0
@@ -147,7 +152,7 @@ def is_foreign(text: str, words: NDArray[np.uint64] | None = None) -> bool:
 
 def read(text: str) -> Reading:
     """What `complexity` finds in a text, before it is weighed."""
-    plain = _plain(text)
+    plain = _plain(without_manners(text))
     return _read(plain, _Words.of(plain))
 
 
@@ -210,10 +215,10 @@ class _Words:
 
 
 def _plain(text: str) -> str:
-    """The capped text in lower case on one line, without manners."""
+    """The capped text in lower case on one line."""
     half = MOST_CHARACTERS // 2
     capped = text if len(text) <= MOST_CHARACTERS else f"{text[:half]} {text[-half:]}"
-    plain = " ".join(without_manners(capped).lower().split())
+    plain = " ".join(capped.lower().split())
     if not plain.isascii():
         for mark, typed in _TYPOGRAPHIC:
             plain = plain.replace(mark, typed)

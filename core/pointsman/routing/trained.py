@@ -22,7 +22,7 @@ from pointsman.catalog import Model
 from pointsman.errors import InvalidRequestError, MissingExtraError
 from pointsman.prompt import Prompt
 from pointsman.routing.card import Card
-from pointsman.routing.complexity import PRIOR, ComplexityPredictor, complexity
+from pointsman.routing.complexity import PRIOR, ComplexityPredictor, complexity_of_asked
 from pointsman.routing.familiarity import Familiarity
 from pointsman.routing.features import asked, features_of
 from pointsman.routing.heads import Calibration, Floats, Heads, logistic
@@ -128,7 +128,7 @@ class TrainedPredictor:
             outputs = self.heads(features)
             logits, logarithms = outputs[: len(self.models)], outputs[len(self.models) :]
             return _Expected(self.calibration(logistic(logits)), np.exp(logarithms), TRAINED)
-        looks = complexity(text, foreign=likeness.foreign or None, words=features.words)
+        looks = complexity_of_asked(text, foreign=likeness.foreign or None, words=features.words)
         # Lengths are not told either: they were learnt from the same prompts.
         unknown = np.full(len(self.lengths), np.nan)
         return _Expected(self.calibration.by_complexity(looks), unknown, f"{PRIOR}: {likeness.reason}")

@@ -334,7 +334,7 @@ Written by `python benchmarks/routing_everyday.py`. Every decision of a router i
 all clients share, with the default routers as the registry has them. Nothing was tuned on these figures.
 """
 _EVERYDAY = """The new prompts (`everyday_prompts.jsonl`) were written after the training was done, by somebody who
-hadn't seen the code: 30 riddles, puzzles and questions of several steps, and 30 definitions, facts and small chores, a
+hadn't seen the code: 40 riddles, puzzles and questions of several steps, and 40 definitions, facts and small chores, a
 third of each in each class of length. "Right" is: the hard kind to the larger model, the easy kind to the smaller.
 """
 _NOISE = """Typos: in one of twelve words a letter is swapped, dropped or doubled. Letter case: all upper, all lower.

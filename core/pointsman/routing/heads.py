@@ -103,7 +103,7 @@ class Calibration:
     means: Floats
 
     def __call__(self, chances: Floats) -> Floats:
-        """Expected qualities (..., m), 0 to 1. Where one would lie outside, all are moved, to keep the gaps."""
+        """Expected qualities (..., m), 0 to 1. Where one would lie above, all are lowered, to keep the gaps."""
         # The ufuncs themselves: at one prompt, numpy's wrappers around them take longer than all the rest.
         common = np.add.reduce(chances, axis=-1, keepdims=True) / chances.shape[-1]
         qualities = self.level * common + self.apart * (chances - common) + self.offsets

@@ -112,7 +112,7 @@ class TrainedPredictor:
         tokens = np.array([one.tokens for one in told]).reshape(len(told), len(self.lengths))
         means = [self.calibration.means.item(self.models.index(model)) for model in wanted]
         # The prior parts two kinds of prompt, at the models' mean gap.
-        resolution = max(means) - min(means)
+        resolution = max(means, default=0.0) - min(means, default=0.0)
         return Prediction(
             {model: qualities[:, self.models.index(model)] for model in wanted},
             output_tokens={model: tokens[:, self.lengths.index(model)] for model in wanted if model in self.lengths},

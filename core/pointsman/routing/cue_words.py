@@ -148,7 +148,7 @@ MANNERS_PHRASES = (
 )  # fmt: skip
 # Of the words of those phrases, the ones that say nothing by themselves.
 NO_SIGN = """
-    a all any are at for good have i if in is it me my need of one some that the this to with you your
+    a all any are at for good have how i if in is it me my need of one some that the this to with you your
 """
 # What makes a small thing a larger one: with one of these outside of what is given, it is no chore.
 BLOCKERS = """

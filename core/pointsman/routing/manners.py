@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pointsman.routing import cue_words
 
 _REACH = 300
+_CLOSING_REACH = 150
 _MOST_WORDS = 18
 _WORDS_PER_STRANGER = 8
 
@@ -85,7 +86,7 @@ def _less(text: str, start: int, end: int) -> tuple[int, int]:
         rest = start + look(opening)
         if rest > start and _WORD.search(text, rest, end):
             return rest, end
-    closing = text[max(end - _REACH, start) : end]
+    closing = text[max(end - _CLOSING_REACH, start) : end]
     if _may_close(closing):
         rest = end - len(closing) + _closing(closing)
         if rest < end and _WORD.search(text, start, rest):
@@ -97,7 +98,8 @@ def _looks_at(opening: str) -> Iterator[Callable[[str], int]]:
     """What is worth the time, by the first words."""
     first = _FIRST_WORD.match(opening)
     if first and _spelled(first[1]) in _VOCABULARY:
-        if not _SIGNS.isdisjoint(_words(opening[:_NEAR])):
+        near = _words(opening[:_NEAR])
+        if not _SIGNS.isdisjoint(near) or near[:2] == ["how", "are"]:
             yield _opening
         yield _asking
 

@@ -26,7 +26,7 @@ bench: $(VENV)/.dev
 	$(RUN)/python benchmarks/laws.py --examples 100000
 
 bench-routing: $(VENV)/.dev
-	$(RUN)/python benchmarks/routing.py
+	$(RUN)/python benchmarks/routing.py --data $(DATA)
 	$(RUN)/python benchmarks/routing_everyday.py --data $(DATA)
 
 docs: $(VENV)/.dev

@@ -31,6 +31,7 @@ from pointsman.catalog import Model
 from pointsman.prompt import Prompt
 from pointsman.routing import cue_words
 from pointsman.routing.manners import without_manners
+from pointsman.routing.plain import plain_of
 from pointsman.routing.quality import Prediction
 from pointsman.routing.request import Request, concept_in, request_of
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRIOR = "complexity prior"
-MOST_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,8 @@ def complexity_of_asked(text: str, *, foreign: bool | None = None, words: NDArra
 
 def is_foreign(text: str, words: NDArray[np.uint64] | None = None) -> bool:
     """Whether the words of a text are rather unknown than known to English. `words`: their hashes, if there are any."""
-    first, _, rest = text.lower().partition(" ")
+    # No longer than tells whether the rest is a line: a pasted text may be very long.
+    first, _, rest = text[: _A_LINE + _LONGEST_OPENING + 1].lower().partition(" ")
     if first in _ENGLISH_OPENINGS and len(rest) < _A_LINE:
         # A few names, or a wrong letter, outweigh so few words.
         return False
@@ -215,10 +216,8 @@ class _Words:
 
 
 def _plain(text: str) -> str:
-    """The capped text in lower case on one line."""
-    half = MOST_CHARACTERS // 2
-    capped = text if len(text) <= MOST_CHARACTERS else f"{text[:half]} {text[-half:]}"
-    plain = " ".join(capped.lower().split())
+    """What is read of a text, with marks as they are typed, and what is said in several ways said in one."""
+    plain = plain_of(text)
     if not plain.isascii():
         for mark, typed in _TYPOGRAPHIC:
             plain = plain.replace(mark, typed)
@@ -336,6 +335,7 @@ for _cue, _listed in cue_words.PHRASES.items():
         _PHRASES.setdefault(_phrase.split()[0], []).append((_cue, _phrase))
 _AN_END, _WORDS_OF_AN_END, _A_QUESTION = 600, 110, 300
 _ENGLISH_OPENINGS = frozenset(("what", "what's", "who", "whose", "which", "where", "when", "why", "how"))
+_LONGEST_OPENING = max(map(len, _ENGLISH_OPENINGS))
 _ALPHABETISE = re.compile(r"\b(?:sort|arrange|order|rank)\b(?=[^.:?!]* alphabetical)")
 _AUDIENCE = re.compile(
     r"\b(?:explain|describe|define|put|say|tell|words|sentence|description|explanation)\b[^.?!]{0,70}?"

@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from pointsman.prompt import Prompt
 from pointsman.routing.manners import without_manners
+from pointsman.routing.plain import HALF, MOST_CHARACTERS, plain_of
 
-# A long text is mostly pasted; what is asked stands at its beginning or its end.
-MOST_BYTES = 4096
-_HALF = MOST_BYTES // 2
+MOST_BYTES = MOST_CHARACTERS
 _LONG = 8
 BITS = 16
 COLUMNS = 2 << BITS
@@ -156,10 +155,8 @@ def _setting(text: str, prompt: str | Prompt) -> tuple[int, int, int]:
 
 
 def _plain(text: str) -> bytes:
-    """The text's ends in lower case, each stretch of white space as one space."""
-    ends = text if len(text) <= MOST_BYTES else f"{text[:_HALF]} {text[-_HALF:]}"
-    plain = " ".join(ends.lower().split()).encode("utf-8", "replace")
-    return plain if len(plain) <= MOST_BYTES else b"%b %b" % (plain[:_HALF], plain[-_HALF:])
+    plain = plain_of(text).encode("utf-8", "replace")
+    return plain if len(plain) <= MOST_BYTES else b"%b %b" % (plain[:HALF], plain[-HALF:])
 
 
 def _left_out(text: str) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from pointsman.errors import InvalidRequestError
 from pointsman.prompt import Prompt
 from pointsman.routing.heads import Floats
+from pointsman.routing.outcomes import Outcomes
 
 LEAST_PROMPTS = 50
 _LEAST_LABELS = 20
@@ -59,18 +60,23 @@ class Task:
             )
         if missing := [model for model in wanted if model not in outcomes]:
             raise InvalidRequestError(f"there are no outcomes of {missing[0]!r}; there are of {', '.join(outcomes)}.")
-        known = {model: _column(f"the qualities of {model}", values, n, most=1) for model, values in outcomes.items()}
-        lengths = {
-            model: _column(f"the output tokens of {model}", values, n, most=np.inf)
-            for model, values in (output_tokens or {}).items()
-            if model in wanted
-        }
+        given = Outcomes(
+            prompts=tuple(prompts),
+            qualities={model: np.asarray(labels, np.float64) for model, labels in outcomes.items()},
+            output_tokens={
+                model: np.asarray(tokens, np.float64)
+                for model, tokens in (output_tokens or {}).items()
+                if model in wanted
+            },
+            weights=None if weights is None else np.asarray(weights, np.float64),
+        )
+        known, lengths = given.qualities, given.output_tokens
         for model in wanted:
             if (labels := int(np.count_nonzero(~np.isnan(known[model])))) < _LEAST_LABELS:
                 raise InvalidRequestError(
                     f"{model} has {labels} labels; it needs {_LEAST_LABELS}. Label more, or leave it out."
                 )
-        counted = np.ones(n) if weights is None else _column("the weights", weights, n, most=np.inf)
+        counted = np.ones(n) if given.weights is None else given.weights
         rows = np.flatnonzero(~np.isnan([known[model] for model in wanted]).all(axis=0)).tolist()
         return cls(
             prompts=tuple(prompts[row] for row in rows),
@@ -88,12 +94,3 @@ class Task:
     def labels(self) -> Floats:
         """The qualities (n, m) of the models to predict."""
         return np.stack([self.outcomes[model] for model in self.models], axis=1)
-
-
-def _column(name: str, values: ArrayLike, n: int, *, most: float) -> Floats:
-    column = np.asarray(values, np.float64)
-    if column.shape != (n,):
-        raise InvalidRequestError(f"{name} have the shape {column.shape}; it must be ({n},), one per prompt.")
-    if len(wrong := np.flatnonzero((column < 0) | (column > most))):
-        raise InvalidRequestError(f"{name} hold {column[wrong[0]]:g} at {wrong[0]}; it must be 0 to {most:g}.")
-    return column

@@ -87,6 +87,8 @@ class Outline(NamedTuple):
     `sums` are the tokens up to each block, `first_unknown` the first block whose tokens can't be known.
     `turn` names the user turn that the last message belongs to: the same through a whole tool loop; None where the
     prompt has no tools.
+    `hashes` name each block by itself, so that it can be found again behind another prefix. They aren't keyed: they stay
+    in this process.
     `scale` corrects the tokens for one model.
     """
 
@@ -99,6 +101,7 @@ class Outline(NamedTuple):
     turn: bytes | None = None
     in_tool_loop: bool = False
     scale: float = 1.0
+    hashes: tuple[bytes, ...] = ()
 
     @classmethod
     def of_blocks(cls, blocks: Iterable[Block], *, points: Iterable[CachePoint] = ()) -> Outline:

@@ -153,6 +153,7 @@ class Prompt:
             misplaced=walk.misplaced,
             turn=turn_digest(walk.hashes[:turn_end], key) if "tool" in kinds else None,
             in_tool_loop=in_tool_loop,
+            hashes=tuple(walk.hashes),
         )
 
     def with_cache_points(

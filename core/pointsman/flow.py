@@ -158,6 +158,7 @@ class _Story:
         self.outline: Outline | None = None
         self.attempts: list[Attempt] = []
         self.advice_failures: list[str] = []
+        self.at: float | None = None
         self._pointless: Model | None = None
         self._plain(None)
 
@@ -231,6 +232,7 @@ class _Story:
 
     def prepare(self, model: Model, now: float) -> Call:
         """The call to this model: adapted to it, with its cache points, or plain where our advice fails."""
+        self.at = now
         self._plain(model)
         if self.outline is not None and not self._advise("placement", lambda: self._lay(model, now)):
             self._plain(model := self.written_for or model)
@@ -319,6 +321,7 @@ class _Story:
             attempts=tuple(self.attempts),
             usage=usage,
             advice_failures=tuple(self.advice_failures),
+            at=self.at,
         )
 
     def _invoked_model_id(self, model: Model) -> str:

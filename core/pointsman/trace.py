@@ -30,6 +30,7 @@ class Trace:
     `asked` is the `modelId` that the caller gave, `router` the name of our router if it named one, `model` what
     was invoked. `status` is "complete", "closed early"
     (a stream that the caller left) or "failed". `expected_read` is what was believed warm before the call.
+    `at` is when the call was sent, in seconds of the client's clock.
     `advice_failures` name the steps that went wrong, without which the call went out all the same.
     """
 
@@ -46,6 +47,7 @@ class Trace:
     attempts: tuple[Attempt, ...] = ()
     usage: Usage | None = None
     advice_failures: tuple[str, ...] = ()
+    at: float | None = None
 
     @property
     def cost(self) -> Cost | None:

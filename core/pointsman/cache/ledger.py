@@ -31,6 +31,23 @@ class _Entry(NamedTuple):
     counted: int | None
 
 
+class Written(NamedTuple):
+    """A prefix that was believed written, perhaps past its TTL by now; `used` is when it was last written or read.
+
+    `counted`: its tokens were billed once, and are no estimate.
+    """
+
+    prefix: Prefix
+    ttl: str
+    used: float
+    counted: bool
+
+    @property
+    def expires(self) -> float:
+        """When its TTL ends."""
+        return self.used + SECONDS[self.ttl]
+
+
 class Refusal(NamedTuple):
     """A kind of place where Bedrock refused a cache point: a section, and the kind of block before the point.
 
@@ -69,7 +86,7 @@ class Ledger:
 
         Each point is matched at its own block and up to the model's look-back before it.
         """
-        if not self._warm.get(_owner(model)):
+        if not self._warm.get(owner_of(model)):
             return None
         for point in sorted(points, reverse=True):
             if not effective(outline, model, point.after):
@@ -79,6 +96,30 @@ class Ledger:
             if found is not None:
                 return found
         return None
+
+    def written(self, outline: Outline, model: Model, *, up_to: int | None = None) -> Written | None:
+        """The longest prefix (ending at most with the block `up_to`) that was written, warm or past its TTL."""
+        entries = self._warm.get(owner_of(model), {})
+        last = len(outline.blocks) - 1 if up_to is None else up_to
+        for index in range(last, -1, -1):
+            entry = entries.get(outline.blocks[index].digest)
+            if entry is not None:
+                prefix = outline.prefix(index)
+                prefix = prefix._replace(tokens=entry.counted) if entry.counted else prefix
+                return Written(prefix, entry.ttl, entry.expires - SECONDS[entry.ttl], bool(entry.counted))
+        return None
+
+    def warm_elsewhere(self, outline: Outline, model: Model, now: float) -> tuple[str, int] | None:
+        """The longest prefix that is warm on another model or in another Region: that model's id, and the last block."""
+        best: tuple[str, int] | None = None
+        for owner in [owner for owner in list(self._warm) if owner != owner_of(model)]:
+            entries = self._warm[owner]
+            for index in range(len(outline.blocks) - 1, best[1] if best else -1, -1):
+                entry = entries.get(outline.blocks[index].digest)
+                if entry is not None and entry.expires > now:
+                    best = owner[0], index
+                    break
+        return best
 
     def record(self, outline: Outline, model: Model, placement: Placement, usage: Usage, now: float) -> None:
         """Book what a reply's usage says was read and written under this placement.
@@ -91,7 +132,7 @@ class Ledger:
         expected = self.readable(outline, model, points, now)
         cached = usage.cache_read_tokens + usage.cache_write_tokens
         with self._lock:
-            entries = self._warm.setdefault(_owner(model), OrderedDict())
+            entries = self._warm.setdefault(owner_of(model), OrderedDict())
             came = expected is not None and self._confirm(entries, outline, expected, usage, now)
             for point in _written(outline, points, usage, behind=expected.after if expected and came else None):
                 counted = cached if point is points[-1] else None
@@ -107,7 +148,7 @@ class Ledger:
         return self._refusals.get(model.id, frozenset())
 
     def _longest(self, outline: Outline, model: Model, indices: Iterable[int], now: float) -> Prefix | None:
-        entries = self._warm.get(_owner(model))
+        entries = self._warm.get(owner_of(model))
         if not entries:
             return None
         blocks = outline.blocks
@@ -187,6 +228,6 @@ def _written(
     return points[max(read - 1, 0) : until]
 
 
-def _owner(model: Model) -> tuple[str, str | None]:
+def owner_of(model: Model) -> tuple[str, str | None]:
     """Whose cache it is: the profile that was invoked (however it was named) and the Region."""
     return named_by(model.invoke_id) or model.invoke_id, model.region

@@ -39,6 +39,7 @@ PROMISED = [
     "RouterRegistry",
     "RoutingCriteria",
     "Trace",
+    "TraceLog",
     "TrainedPredictor",
     "Usage",
     "place",

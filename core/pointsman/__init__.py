@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         TrainedPredictor,
     )
     from pointsman.trace import Trace
+    from pointsman.trace_log import TraceLog
     from pointsman.usage import Cost, Usage
 
 __version__ = "0.1.0"
@@ -69,6 +70,7 @@ _HOME = {
     "RouterRegistry": "routing",
     "RoutingCriteria": "routing",
     "Trace": "trace",
+    "TraceLog": "trace_log",
     "TrainedPredictor": "routing",
     "Usage": "usage",
     "place": "cache",
@@ -104,6 +106,7 @@ __all__ = [
     "RouterRegistry",
     "RoutingCriteria",
     "Trace",
+    "TraceLog",
     "TrainedPredictor",
     "Usage",
     "place",

@@ -6,7 +6,6 @@ log's file; fitting is left to `pointsman.routing`.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from pointsman.appending import append_line
 from pointsman.errors import InvalidRequestError, PointsmanWarning
 from pointsman.prompt import Prompt
 from pointsman.routing.outcomes import Outcomes
@@ -153,15 +153,9 @@ class FeedbackLog:
         except (TypeError, ValueError) as exc:
             raise InvalidRequestError(f"the request can't be stored: {exc}.") from exc
         # A lone half of a surrogate pair has no UTF-8; escaped it is JSON.
-        line = text.encode(errors="backslashreplace") + b"\n"
+        line = text.encode(errors="backslashreplace")
         with self._lock:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                line = _line_break_missing(descriptor) + line
-                if os.write(descriptor, line) < len(line):
-                    raise OSError(errno.ENOSPC, "only a part of the line was written", str(self.path))
-            finally:
-                os.close(descriptor)
+            append_line(self.path, line)
 
     def _read(self) -> tuple[dict[str, Answer], dict[str, float], dict[int, str]]:
         """The answers and the last rating of each, by the answers' ids; and what is wrong, by the line's number."""
@@ -218,15 +212,6 @@ def _propensity(trace: Mapping[str, Any]) -> float | None:
     if decision is None or not trace["invoked_model_id"].endswith(decision["model"]):
         return None
     return float(decision["propensity"])
-
-
-def _line_break_missing(descriptor: int) -> bytes:
-    """A line break, if whoever wrote last was cut off in the middle of a line."""
-    end = os.lseek(descriptor, 0, os.SEEK_END)
-    if not end:
-        return b""
-    os.lseek(descriptor, end - 1, os.SEEK_SET)
-    return b"" if os.read(descriptor, 1) == b"\n" else b"\n"
 
 
 def _listed(problems: Mapping[int, str]) -> str:

@@ -1,0 +1,158 @@
+"""Logs of requests that were really sent: Pointsman's own traces, and Bedrock's model-invocation logs.
+
+Neither tells sessions: a request goes on with the session of the earlier one whose whole prompt it extends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pointsman.bedrock import read_usage
+from pointsman.evaluation.traffic.request import RecordedRequest
+from pointsman.outline import Block, CachePoint, Outline
+from pointsman.prompt import Prompt
+from pointsman.tokens import EstimatedTokens
+from pointsman.trace_log import VERSION
+from pointsman.usage import Usage
+
+# The digests stay in this process, so that any key will do; the same for all lines.
+_KEY = b"replay"
+_OPERATIONS = frozenset({"Converse", "ConverseStream"})
+
+
+class _Sessions:
+    """Whose session a request goes on with. A prompt is gone on with once: who comes second begins anew."""
+
+    def __init__(self) -> None:
+        self._ended: dict[bytes, str | None] = {}
+        self._count = 0
+
+    def session_of(self, outline: Outline) -> str:
+        """The name of its session."""
+        for block in reversed(outline.blocks):
+            if block.digest in self._ended:
+                continued = self._ended[block.digest]
+                self._ended[block.digest] = None
+                break
+        else:
+            continued = None
+        if continued is None:
+            self._count += 1
+            continued = str(self._count)
+        if outline.blocks:
+            self._ended[outline.blocks[-1].digest] = continued
+        return continued
+
+
+# --- Pointsman's own traces ---------------------------------------------------------------------------------------
+
+
+def traced_requests(lines: Iterable[Mapping[str, Any]], skipped: Counter[str]) -> Iterator[RecordedRequest]:
+    """The requests of `TraceLog`'s lines. What can't be used is counted in `skipped`, by the reason.
+
+    Raises:
+        ValueError, LookupError, TypeError: a line isn't of that form.
+    """
+    sessions = _Sessions()
+    blocks_of: dict[str, tuple[Block, ...]] = {}
+    for told in lines:
+        if told["pointsman_trace"] != VERSION:
+            raise ValueError(f"it is of version {told['pointsman_trace']!r}; this Pointsman reads {VERSION}")
+        line_id, (holder, common) = told["id"], told["extends"] or (None, 0)
+        if holder is not None and holder not in blocks_of:
+            skipped["they extend a line that is in another file, or was deleted"] += 1
+            continue
+        before = blocks_of[holder][:common] if holder is not None else ()
+        blocks_of[line_id] = blocks = (*before, *map(_block, told["blocks"]))
+        usage = Usage(**told["usage"]) if told["usage"] else None
+        if told["status"] == "failed":
+            skipped["they failed"] += 1
+            continue
+        if not blocks and usage is not None:
+            # It was too short to be cached, and not outlined.
+            blocks = (Block("messages", "user", "text", line_id.encode(), usage.input_tokens),)
+        outline = Outline.of_blocks(blocks)
+        yield RecordedRequest(
+            session=sessions.session_of(outline),
+            at=float(told["at"]),
+            model=told["model"],
+            outline=outline,
+            output_tokens=usage.output_tokens if usage else 0,
+            usage=usage,
+            points=tuple(CachePoint(after, ttl) for after, ttl in told["points"]),
+            expected_quality=told["expected_quality"],
+        )
+
+
+def _block(told: Sequence[Any]) -> Block:
+    section, role, kind, tokens, digest = told
+    return Block(section, role, kind, bytes.fromhex(digest), tokens)
+
+
+# --- Bedrock's model-invocation logs ------------------------------------------------------------------------------
+
+
+def invocations(lines: Iterable[Mapping[str, Any]], skipped: Counter[str]) -> Iterator[RecordedRequest]:
+    """The Converse and ConverseStream requests of model-invocation logs, from S3 or CloudWatch.
+
+    Fields as in https://docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.html and in published
+    lines of it (dheerajoruganty/aws-bedrock-logs-mcp-server, setup.md, of 2025-03-11; Panther's schema
+    AWS.BedrockModelInvocation), read on 2026-11-24. What can't be used is counted in `skipped`, by the reason.
+
+    Raises:
+        ValueError, LookupError, TypeError: a line isn't of that form.
+    """
+    sessions, counter = _Sessions(), EstimatedTokens()
+    for told in lines:
+        reason = _why_not(told)
+        if reason is not None:
+            skipped[reason] += 1
+            continue
+        outline = Prompt(told["input"]["inputBodyJson"]).outline(counter, key=_KEY)
+        usage = _usage_of(told)
+        yield RecordedRequest(
+            session=sessions.session_of(outline),
+            at=datetime.fromisoformat(told["timestamp"]).timestamp(),
+            model=told["modelId"],
+            # Without the points that were placed then: they are for the placement to choose.
+            outline=outline._replace(points=(), misplaced=False),
+            output_tokens=usage.output_tokens if usage else 0,
+            usage=usage,
+            points=outline.points,
+        )
+
+
+def _why_not(told: Mapping[str, Any]) -> str | None:
+    operation, input_ = told.get("operation"), told.get("input") or {}
+    if operation not in _OPERATIONS:
+        return f"of {operation}: only Converse and ConverseStream are read"
+    if told.get("errorCode"):
+        return "they failed"
+    if input_.get("inputBodyJson") is None:
+        named = "their body was too large, and lies in S3 by itself (inputBodyS3Path)"
+        return named if input_.get("inputBodyS3Path") else "their body was not logged"
+    return None
+
+
+def _usage_of(told: Mapping[str, Any]) -> Usage | None:
+    """As the reply told it, else as the log's own counts do."""
+    output = told.get("output") or {}
+    body = output.get("outputBodyJson")
+    parts = body if isinstance(body, list) else [body]
+    for part in parts:
+        if isinstance(part, Mapping) and (raw := part.get("usage") or (part.get("metadata") or {}).get("usage")):
+            return read_usage(raw)
+    counts = told["input"]
+    if counts.get("inputTokenCount") is None:
+        return None
+    return read_usage(
+        {
+            "inputTokens": counts["inputTokenCount"],
+            "cacheReadInputTokens": counts.get("cacheReadInputTokenCount") or 0,
+            "cacheWriteInputTokens": counts.get("cacheWriteInputTokenCount") or 0,
+            "outputTokens": output.get("outputTokenCount") or 0,
+        }
+    )

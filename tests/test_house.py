@@ -38,6 +38,8 @@ def run(house: Path, *command: str) -> subprocess.CompletedProcess[str]:
         ("local/cache.py", "from pointsman.cache import Ledger", "independent witness"),
         ("flow.py", "import langchain_core", "The core imports no framework"),
         ("client.py", "import boto3", "The core knows the AWS SDK in bedrock.py only"),
+        ("evaluation/billing.py", "import pointsman.cache", "The simulator knows nothing of the placement's code"),
+        ("evaluation/bounds.py", "import pointsman.routing", "The simulator knows nothing of the placement's code"),
     ],
 )
 def test_a_planted_import_breaks_its_contract(copied_house: Path, module: str, line: str, contract: str) -> None:

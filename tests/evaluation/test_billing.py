@@ -136,6 +136,13 @@ def test_what_is_written_can_be_read_once_the_first_token_is_out() -> None:
     assert simulator.bill(outline("a"), [CachePoint(0)], CLAUDE, 3000.0).cache_read_tokens == 100
 
 
+def test_of_two_in_flight_that_write_the_same_the_longer_ttl_holds() -> None:
+    simulator = BillingSimulator()
+    for ttl in ("1h", "5m"):
+        simulator.bill(outline("a"), [CachePoint(0, ttl)], CLAUDE, 0.0, first_token_after=2.0)
+    assert simulator.bill(outline("a"), [CachePoint(0)], CLAUDE, 1000.0).cache_read_tokens == 100
+
+
 def test_an_hour_behind_five_minutes_carries_the_whole_prefix_by_the_documents_but_not_conservatively() -> None:
     """The one rule that nobody has measured: both readings can be had."""
     read = []

@@ -10,6 +10,7 @@ import pytest
 
 from pointsman import Block, CachePoint, Catalog, Outline, Placement, Price, Usage
 from pointsman.adapt import Change
+from pointsman.cache.misses import Evicted
 from pointsman.outline import Prefix
 from pointsman.trace import Attempt, Trace
 
@@ -35,6 +36,7 @@ WHOLE = Trace(
     attempts=(Attempt("another", "ThrottlingException"),),
     usage=Usage(input_tokens=2_500, cache_read_tokens=2_000, cache_write_tokens=500, output_tokens=100),
     advice_failures=("routing: KeyError: 'x'",),
+    miss=Evicted(tokens=1_500, idle_seconds=12.0),
 )
 
 
@@ -67,6 +69,15 @@ def test_a_trace_is_plain_json() -> None:
             "refused": [{"after": 1, "ttl": "1h", "reason": "TTL 1h became 5m"}],
         },
         "expected_read_tokens": 2_000,
+        "miss": {
+            "kind": "evicted",
+            "tokens": 1_500,
+            "idle_seconds": 12.0,
+            "explanation": (
+                "The prefix, used 12 seconds ago, should have been readable: Bedrock has let it go. It is written anew."
+            ),
+        },
+        "drift": None,
         "attempts": [{"model": "another", "error": "ThrottlingException"}],
         "usage": {
             "input_tokens": 2_500,

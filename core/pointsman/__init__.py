@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pointsman.bedrock import profile_resolver
-    from pointsman.cache import CachePoint, Ledger, Placement, place
+    from pointsman.cache import CachePoint, Drift, Ledger, MissReason, Placement, place
     from pointsman.catalog import CacheRules, Capabilities, Catalog, Model
     from pointsman.client import AsyncClient, Client
     from pointsman.errors import (
@@ -51,9 +51,11 @@ _HOME = {
     "Client": "client",
     "Cost": "usage",
     "Decision": "routing",
+    "Drift": "cache",
     "FeedbackLog": "feedback",
     "InvalidRequestError": "errors",
     "Ledger": "cache",
+    "MissReason": "cache",
     "Model": "catalog",
     "NoEligibleModelError": "errors",
     "Outcomes": "routing",
@@ -87,9 +89,11 @@ __all__ = [
     "Client",
     "Cost",
     "Decision",
+    "Drift",
     "FeedbackLog",
     "InvalidRequestError",
     "Ledger",
+    "MissReason",
     "Model",
     "NoEligibleModelError",
     "Outcomes",

@@ -9,16 +9,18 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from pointsman.bedrock import pool_size_of, read_failure, read_reply, region_of
-from pointsman.cache import Ledger
+from pointsman.cache import Drift, Ledger
 from pointsman.catalog import Catalog
 from pointsman.errors import InvalidRequestError
 from pointsman.flow import Call, Context, Failure, Reply, converse_flow
 from pointsman.routing import Router, RouterRegistry
 from pointsman.stream import ReplyStream
 from pointsman.trace import Trace
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("pointsman")
 
@@ -40,6 +42,7 @@ class Client:
         clock: seconds, as `time.time` gives them.
         random: where routers with a share of `exploration` draw from.
         on_trace: called with the `Trace` of every request that reached Bedrock, also of streams that were left.
+        on_alarm: called with a `Drift` when far less is read from a model's cache than should be, once per episode.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class Client:
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
         on_trace: Callable[[Trace], object] | None = None,
+        on_alarm: Callable[[Drift], object] | None = None,
     ) -> None:
         self._client = boto3_client
         self._clock = clock
         self._random = random or Random()
         self._on_trace = on_trace
+        self._on_alarm = on_alarm
         catalog = catalog or (routers.catalog if isinstance(routers, RouterRegistry) else Catalog.default())
         region = region_of(boto3_client)
         if not isinstance(routers, RouterRegistry):
@@ -114,12 +119,10 @@ class Client:
         return self._client.invoke_model_with_response_stream(**request)
 
     def _tell(self, trace: Trace) -> None:
-        if self._on_trace is None:
-            return
-        try:
-            self._on_trace(trace)
-        except Exception:  # noqa: BLE001 - the user has his reply all the same
-            _log.exception("on_trace failed")
+        if trace.drift is not None:
+            _log.warning("%s", trace.drift)
+            _call("on_alarm", self._on_alarm, trace.drift)
+        _call("on_trace", self._on_trace, trace)
 
     def _refuse_router(self, request: Mapping[str, Any], operation: str) -> None:
         model_id = request.get("modelId")
@@ -132,6 +135,16 @@ class Client:
         if name.startswith("__") or name == "_client":
             raise AttributeError(name)
         return getattr(self._client, name)
+
+
+def _call(name: str, callback: Callable[[_T], object] | None, value: _T) -> None:
+    """Call what the user gave, if he did; his fault goes into the log."""
+    if callback is None:
+        return
+    try:
+        callback(value)
+    except Exception:  # noqa: BLE001 - the user has his reply all the same
+        _log.exception("%s failed", name)
 
 
 class _Drive:

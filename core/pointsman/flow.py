@@ -14,7 +14,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 from pointsman.adapt import adapt, cannot_be_forced, why_not
-from pointsman.cache import Ledger, Refusal, place
+from pointsman.cache import (
+    Case,
+    Drift,
+    DriftAlarm,
+    Ledger,
+    MissReason,
+    Refusal,
+    Sending,
+    SentPrompts,
+    below_minimum,
+    explain_miss,
+    place,
+)
 from pointsman.cache.placement import NO_POINTS
 from pointsman.catalog import Catalog, Model
 from pointsman.errors import InvalidRequestError, NoEligibleModelError
@@ -99,13 +111,15 @@ class Turns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What outlives a request: catalogue, routers, ledger, token counts. `region` is the client's."""
+    """What outlives a request: catalogue, routers, ledger, token counts, prompts sent. `region` is the client's."""
 
     catalog: Catalog
     routers: RouterRegistry
     ledger: Ledger
     counter: EstimatedTokens = field(default_factory=EstimatedTokens)
     turns: Turns = field(default_factory=Turns)
+    sent: SentPrompts = field(default_factory=SentPrompts)
+    drift: DriftAlarm = field(default_factory=DriftAlarm)
     region: str | None = None
 
 
@@ -137,7 +151,7 @@ def converse_flow(
             outcome = yield call
         if isinstance(outcome, Reply):
             return story.account(outcome, now)
-        story.attempts.append(Attempt(call.model.invoke_id, outcome.code))
+        story.failed(outcome, call.model)
         if not (outcome.unavailable and models):
             return story.trace("failed")
         now = outcome.at
@@ -159,7 +173,10 @@ class _Story:
         self.attempts: list[Attempt] = []
         self.advice_failures: list[str] = []
         self.at: float | None = None
+        self.miss: MissReason | None = None
+        self.drift: Drift | None = None
         self._pointless: Model | None = None
+        self._sent_prompt: Prompt | None = None
         self._plain(None)
 
     def check(self) -> None:
@@ -247,6 +264,7 @@ class _Story:
         self.placement = NO_POINTS
         self.placed_on: Outline | None = None
         self.expected_read: Prefix | None = None
+        self.sending: Sending | None = None
         self._laid: Mapping[str, Any] = self.request
 
     def _lay(self, model: Model, now: float) -> bool:
@@ -266,6 +284,9 @@ class _Story:
         self.placement, self.placed_on = placement, outline
         if placement.points:
             self.expected_read = ledger.readable(outline, model, placement.points, now)
+        if model.cache.max_points:
+            self._sent_prompt, sent = prompt, self.context.sent
+            self.sending = self._advise("prompts sent", lambda: sent.send(outline, model, placement.points, now))
         return True
 
     def gives_up_points(self, failure: Failure) -> bool:
@@ -273,7 +294,7 @@ class _Story:
         model, outline, before = self.model, self.placed_on, self.placement.points
         if model is None or outline is None or not before:
             return False
-        self.attempts.append(Attempt(model.invoke_id, failure.code))
+        self.failed(failure, model)
         if failure.refusal is not None:
             self.context.ledger.refuse(model, failure.refusal)
         # Where it isn't told which point it was, or that changes nothing, the next try goes without any.
@@ -281,16 +302,50 @@ class _Story:
             self._pointless = model
         return True
 
+    def failed(self, failure: Failure, model: Model) -> None:
+        """Note a call that failed: its prompt has not reached the cache."""
+        self.attempts.append(Attempt(model.invoke_id, failure.code))
+        if self.sending is not None:
+            self.context.sent.withdraw(self.sending)
+
     def account(self, reply: Reply, now: float) -> Trace:
         """Book what came back, and tell the story."""
         usage, model, outline = reply.usage, self.model, self.placed_on
+        if usage is not None and model is not None:
+            self._advise("miss reason", lambda: self._explain(reply, usage, model, now))
         if usage is not None and model is not None and outline is not None:
             self._advise("accounting", lambda: self._book(reply, usage, model, outline, now))
+        if self.sending is not None:
+            self.context.sent.answer(self.sending, reply.at)
         trace = self.trace("complete" if reply.complete else "closed early", usage)
         if reply.invoked_model_id is not None and self.router is None:
             invoked = self.context.catalog.resolve(reply.invoked_model_id, region=self.context.region)
             trace = replace(trace, model=invoked, invoked_model_id=reply.invoked_model_id)
         return trace
+
+    def _explain(self, reply: Reply, usage: Usage, model: Model, now: float) -> None:
+        """Find out what was missed, before this reply is booked."""
+        if reply.stop_reason == "guardrail_intervened":
+            return  # The model may not have seen the prompt at all.
+        if self.placed_on is None:
+            self.miss = below_minimum(model, usage) if self.outline is None and not self.advice_failures else None
+            return
+        case = Case(
+            outline=self.placed_on,
+            model=model,
+            placement=self.placement,
+            usage=usage,
+            ledger=self.context.ledger,
+            now=now,
+            expected=self.expected_read,
+            sending=self.sending,
+            prompt=self._sent_prompt,
+            points_refused=model is self._pointless,
+        )
+        self.miss = explain_miss(case)
+        self.drift = self.context.drift.observe(
+            model.invoke_id, expected=case.expected_tokens, read=usage.cache_read_tokens, reason=self.miss
+        )
 
     def _book(self, reply: Reply, usage: Usage, model: Model, outline: Outline, now: float) -> None:
         context = self.context
@@ -322,6 +377,8 @@ class _Story:
             usage=usage,
             advice_failures=tuple(self.advice_failures),
             at=self.at,
+            miss=self.miss,
+            drift=self.drift,
         )
 
     def _invoked_model_id(self, model: Model) -> str:

@@ -87,8 +87,8 @@ class Outline(NamedTuple):
     `sums` are the tokens up to each block, `first_unknown` the first block whose tokens can't be known.
     `turn` names the user turn that the last message belongs to: the same through a whole tool loop; None where the
     prompt has no tools.
-    `hashes` name each block by itself, so that it can be found again behind another prefix. They aren't keyed: they stay
-    in this process.
+    `hashes` name each block by itself, so that it can be found again behind another prefix. They aren't keyed, and
+    stay in this process.
     `scale` corrects the tokens for one model.
     """
 

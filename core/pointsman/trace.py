@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pointsman.adapt import Change
-from pointsman.cache import Placement
+from pointsman.cache import Drift, MissReason, Placement
 from pointsman.cache.placement import NO_POINTS
 from pointsman.catalog import Model
 from pointsman.outline import Outline, Prefix
@@ -30,6 +30,8 @@ class Trace:
     `asked` is the `modelId` that the caller gave, `router` the name of our router if it named one, `model` what
     was invoked. `status` is "complete", "closed early"
     (a stream that the caller left) or "failed". `expected_read` is what was believed warm before the call.
+    `miss` is why less was read from the cache than could have been, None where nothing was missed or nobody can tell;
+    `drift` is the alarm, on the one request that set it off.
     `at` is when the call was sent, in seconds of the client's clock.
     `advice_failures` name the steps that went wrong, without which the call went out all the same.
     """
@@ -48,6 +50,8 @@ class Trace:
     usage: Usage | None = None
     advice_failures: tuple[str, ...] = ()
     at: float | None = None
+    miss: MissReason | None = None
+    drift: Drift | None = None
 
     @property
     def cost(self) -> Cost | None:
@@ -72,6 +76,8 @@ class Trace:
             "changes": [change._asdict() for change in self.changes],
             "placement": self._placement(),
             "expected_read_tokens": self.expected_read.tokens if self.expected_read else 0,
+            "miss": self.miss.to_dict() if self.miss else None,
+            "drift": self.drift.to_dict() if self.drift else None,
             "attempts": [attempt._asdict() for attempt in self.attempts],
             "usage": self.usage.to_dict() if self.usage else None,
             "cost": cost.to_dict() if cost else None,

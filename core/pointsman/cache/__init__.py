@@ -1,7 +1,25 @@
-"""Prompt caching: what is believed warm, and where cache points go."""
+"""Prompt caching: what is believed warm, where cache points go, and why a read did not come."""
 
+from pointsman.cache.diagnosis import Case, below_minimum, explain_miss
+from pointsman.cache.drift import Drift, DriftAlarm
 from pointsman.cache.ledger import Ledger, Refusal
+from pointsman.cache.misses import MissReason
 from pointsman.cache.placement import Placement, place
+from pointsman.cache.sent import Sending, SentPrompts
 from pointsman.outline import CachePoint
 
-__all__ = ["CachePoint", "Ledger", "Placement", "Refusal", "place"]
+__all__ = [
+    "CachePoint",
+    "Case",
+    "Drift",
+    "DriftAlarm",
+    "Ledger",
+    "MissReason",
+    "Placement",
+    "Refusal",
+    "Sending",
+    "SentPrompts",
+    "below_minimum",
+    "explain_miss",
+    "place",
+]

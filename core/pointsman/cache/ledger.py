@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pointsman.catalog import Model, named_by
@@ -99,7 +99,7 @@ class Ledger:
 
     def written(self, outline: Outline, model: Model, *, up_to: int | None = None) -> Written | None:
         """The longest prefix (ending at most with the block `up_to`) that was written, warm or past its TTL."""
-        entries = self._warm.get(owner_of(model), {})
+        entries: Mapping[bytes, _Entry] = self._warm.get(owner_of(model), {})
         last = len(outline.blocks) - 1 if up_to is None else up_to
         for index in range(last, -1, -1):
             entry = entries.get(outline.blocks[index].digest)
@@ -110,7 +110,7 @@ class Ledger:
         return None
 
     def warm_elsewhere(self, outline: Outline, model: Model, now: float) -> tuple[str, int] | None:
-        """The longest prefix that is warm on another model or in another Region: that model's id, and the last block."""
+        """The longest prefix that is warm on another model or in another Region: the model's id, and the last block."""
         best: tuple[str, int] | None = None
         for owner in [owner for owner in list(self._warm) if owner != owner_of(model)]:
             entries = self._warm[owner]

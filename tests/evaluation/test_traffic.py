@@ -49,13 +49,14 @@ def paths(draw: st.DrawFn) -> list[Path_]:
     return drawn
 
 
-def told(prompts: list[Path_], rests: list[int]) -> dict[str, Any]:
-    """The same session as the trace tells it."""
+def told(prompts: list[Path_], rests: list[int], *, latest: bool = False) -> dict[str, Any]:
+    """The same session as the trace tells it: of parents that share as much, the first or the latest."""
     requests = []
     for index, path in enumerate(prompts):
         shared = [common(path, earlier) for earlier in prompts[:index]]
         best = max(shared, default=0)
-        parent = shared.index(best) if shared else -1
+        parents = [earlier for earlier, blocks in enumerate(shared) if blocks == best] or [-1]
+        parent = parents[-1 if latest else 0]
         tokens = len(path) * SIZE + rests[index % len(rests)]
         requests.append([float(index), "m", tokens, 7, len(path), parent, best, 0, 1.0, "text", "end_turn"])
     return {"id": "s", "bs": SIZE, "tool": TOOLS, "sys": SYSTEM, "reqs": requests}
@@ -79,10 +80,12 @@ def known_cuts(prompts: list[Path_], index: int) -> list[int]:
 
 class TestCodingSessions:
     @settings(max_examples=300, deadline=None)
-    @given(paths(), st.lists(st.integers(0, 63), min_size=1, max_size=4))
-    def test_an_outline_has_just_the_cuts_that_were_known(self, prompts: list[Path_], rests: list[int]) -> None:
+    @given(paths(), st.lists(st.integers(0, 63), min_size=1, max_size=4), st.booleans())
+    def test_an_outline_has_just_the_cuts_that_were_known(
+        self, prompts: list[Path_], rests: list[int], latest: bool
+    ) -> None:
         """Ends, partings, tails of what was sent before, and no others: nothing of what comes later."""
-        for index, request in enumerate(coding_session(told(prompts, rests))):
+        for index, request in enumerate(coding_session(told(prompts, rests, latest=latest))):
             end = len(prompts[index]) * SIZE
             assert [cut for cut in request.outline.sums if cut <= end] == known_cuts(prompts, index)
 
@@ -95,10 +98,10 @@ class TestCodingSessions:
             assert coding_session(told(prompts[:count], [10])) == whole[:count]
 
     @settings(max_examples=200, deadline=None)
-    @given(paths())
-    def test_one_digest_is_one_prefix(self, prompts: list[Path_]) -> None:
+    @given(paths(), st.booleans())
+    def test_one_digest_is_one_prefix(self, prompts: list[Path_], latest: bool) -> None:
         """Two requests have the same digest at a place exactly if all blocks up to it are the same."""
-        requests = coding_session(told(prompts, [10]))
+        requests = coding_session(told(prompts, [10], latest=latest))
         for one, other in combinations(range(len(prompts)), 2):
             theirs = dict(zip(requests[other].outline.sums, requests[other].outline.blocks, strict=True))
             shared = common(prompts[one], prompts[other]) * SIZE

@@ -1,49 +1,38 @@
-"""How `pointsman evaluate` is carried out: files, policies, connection, progress, and what is printed.
+"""How `pointsman evaluate` is carried out: files, policies, connection, and what was evaluated.
 
 Whatever can be wrong is found before the first prompt is decided on or asked. Knows no options.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table as RichTable
-from rich.text import Text
-
 import pointsman
 from pointsman.ask import CallFailedError
 from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, connect
-from pointsman.ask.report import STAND_IN, printable
+from pointsman.ask.report import STAND_IN
 from pointsman.catalog import Catalog, Model
 from pointsman.cli.evaluation import Evaluation
 from pointsman.cli.fitting import check_heads, load_predictor
+from pointsman.cli.loading import load_function
+from pointsman.cli.showing import print_figures, progress_bars
 from pointsman.client import Client
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.compare import summed_up
-from pointsman.evaluation.comparison import Comparison
 from pointsman.evaluation.labelled import try_on
 from pointsman.evaluation.live import Judge, LiveEvaluationError, ask
 from pointsman.evaluation.report import check_path, write_report
-from pointsman.evaluation.tables import SHARES, Cell, Table, remarks_of, tables_of
+from pointsman.evaluation.tables import remarks_of, tables_of
 from pointsman.evaluation.trial import Policy, Trial, models_of, name_of, resolved, sample_of
 from pointsman.evaluation.trial import Progress as Told
 from pointsman.pricing import Price
 from pointsman.prompt_routers import split_router_arn
 from pointsman.routing import Outcomes, Router, RouterRegistry, RoutingCriteria
 from pointsman.routing.trained import TrainedPredictor
-
-_PIPED_WIDTH = 160
 
 
 def carry_out(wanted: Evaluation) -> None:
@@ -55,14 +44,14 @@ def carry_out(wanted: Evaluation) -> None:
     """
     for path in wanted.reports:
         check_path(path)
-    judge = load_judge(wanted.judge) if wanted.judge is not None else None
+    judge: Judge | None = load_function(wanted.judge, "judge") if wanted.judge is not None else None
     prompts = _prompts(wanted)
     sampled = prompts if wanted.limit is None else sample_of(prompts, wanted.limit, wanted.seed)
     connection = _connection(wanted) if wanted.live else None
     catalog = _priced(Catalog.default(resolver=connection.resolve_profile if connection else None), wanted)
     policies = _policies(wanted, sampled, catalog, connection.region if connection else wanted.region)
     about = _about(wanted, policies, catalog, len(sampled), len(prompts), connection)
-    with _progress() as told:
+    with progress_bars() as told:
         if connection is not None and judge is not None:
             trial = _live(wanted, sampled, policies, catalog, connection, judge, told)
         else:
@@ -73,31 +62,7 @@ def carry_out(wanted: Evaluation) -> None:
     if wanted.as_json:
         print(json.dumps({"about": about, **comparison.to_dict()}, indent=2, ensure_ascii=False))
     else:
-        _print(comparison, about, wanted.reports)
-
-
-def load_judge(name: str) -> Judge:
-    """The function that MODULE:FUNCTION names; modules of the current folder are found too.
-
-    Raises:
-        InvalidRequestError: there is none.
-    """
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise InvalidRequestError(f"the judge {name!r} is not of the form MODULE:FUNCTION.")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as exc:  # whatever the user's module does when it is imported
-        raise InvalidRequestError(f"the judge {name!r} can't be imported: {type(exc).__name__}: {exc}.") from exc
-    finally:
-        sys.path.remove(here)
-    judge = getattr(module, function_name, None)
-    if not callable(judge):
-        raise InvalidRequestError(f"the module {module_name!r} has no function {function_name!r}.")
-    found: Judge = judge
-    return found
+        print_figures(about, tables_of(comparison), remarks_of(comparison), {"Report": wanted.reports})
 
 
 def _prompts(wanted: Evaluation) -> Outcomes:
@@ -213,22 +178,6 @@ def _live(
         raise CallFailedError(str(exc)) from exc
 
 
-@contextmanager
-def _progress() -> Iterator[Told]:
-    """A bar for each thing that is done, on stderr; nothing where that is not a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        tasks: dict[str, TaskID] = {}
-
-        def told(doing: str, done: int, total: int) -> None:
-            if doing not in tasks:
-                tasks[doing] = shown.add_task(doing, total=total)
-            shown.update(tasks[doing], completed=done, total=total)
-
-        yield told
-
-
 def _about(
     wanted: Evaluation,
     policies: list[Policy],
@@ -270,39 +219,3 @@ def _fitted(path: Path, policy: Policy) -> str:
     assert isinstance(policy.predictor, TrainedPredictor)
     card = policy.predictor.card
     return f"{path.name}, fitted on {card.date} to {card.prompts:,} prompts"
-
-
-# --- what is printed ----------------------------------------------------------------------------------------------
-
-
-def _print(comparison: Comparison, about: dict[str, str], reports: tuple[Path, ...]) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPED_WIDTH)
-    for name, text in about.items():
-        console.print(Text.assemble((f"{name:<11}", "dim"), printable(text)))
-    for table in tables_of(comparison):
-        console.print()
-        console.print(Text(table.title, style="bold"))
-        console.print(_rich(table))
-        console.print(Text(table.note, style="dim"))
-    console.print()
-    for remark in remarks_of(comparison):
-        console.print(Text(printable(remark), style="dim"))
-    for path in reports:
-        console.print(Text(f"Report: {path}"))
-
-
-def _rich(table: Table) -> RichTable:
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, header in enumerate(table.header):
-        words = place == 0 or header == SHARES
-        shown.add_column(header, justify="left" if words else "right", overflow="fold")
-    for row in table.rows:
-        shown.add_row(*map(_rich_cell, row))
-    return shown
-
-
-def _rich_cell(cell: Cell) -> Text:
-    text = Text(printable(cell.text))
-    return text.append(f"\n{cell.interval}", style="dim") if cell.interval else text

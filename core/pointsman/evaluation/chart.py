@@ -12,10 +12,13 @@ from pointsman.evaluation.comparison import Comparison, Pair, Point, Ranking
 from pointsman.evaluation.trial import DATASET, LENGTH, ORACLE, RANDOM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which are told apart by colour-blind readers too.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 _STYLES = {
     RANDOM: ("#888888", "--"),
     LENGTH: ("#888888", ":"),
@@ -42,32 +45,47 @@ def svg_of(comparison: Comparison, pair: Pair) -> str:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
+
+    def draw(figure: Figure) -> None:
+        _draw(figure.add_subplot(), comparison, pair)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+
+    drawn = drawing(draw, size=(7.2, 5.2)).decode()
+    # Without the XML declaration and the document type, which have no place inside HTML.
+    return drawn[drawn.index("<svg") :]
+
+
+def drawing(draw: Callable[[Figure], object], *, size: tuple[float, float], form: str = "svg") -> bytes:
+    """What `draw` puts on a figure of that size (inches), as an SVG or PNG file. The same chart has the same bytes.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     need_matplotlib()
     import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(
         {
             "svg.fonttype": "none",  # Text as text: smaller, and in the page's font.
-            "svg.hashsalt": "pointsman",  # The same chart has the same bytes.
+            "svg.hashsalt": "pointsman",
             "text.parse_math": False,  # A dollar in a name is no formula.
             "font.family": "sans-serif",
         }
     ):
-        figure = Figure(figsize=(7.2, 5.2), layout="constrained")
-        FigureCanvasSVG(figure)
-        _draw(figure.add_subplot(), comparison, pair)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    # Without the XML declaration and the document type, which have no place inside HTML.
-    return drawn.getvalue()[drawn.getvalue().index("<svg") :]
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
+        drawn = io.BytesIO()
+        metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+        figure.savefig(drawn, format=form, dpi=150, metadata=metadata)
+    return drawn.getvalue()
 
 
 def _draw(axes: Axes, comparison: Comparison, pair: Pair) -> None:
     priced = not any(math.isnan(point.cost) for ranking in pair.rankings for point in ranking.points)
-    colours = iter(_COLOURS * len(pair.rankings))
+    colours = iter(COLOURS * len(pair.rankings))
     for ranking in pair.rankings:
         colour, style = _STYLES.get(ranking.name) or (next(colours), "-")
         _line(axes, ranking, colour, style, priced=priced)

@@ -86,6 +86,12 @@ def billed(
         ([(0, "a"), (9, "ab"), (18, "abc")], "1.25 + .1 + 1.25 + .1 + .1 + 1", None),
         # Two branches share their beginning only.
         ([(0, "ab"), (9, "ac")], "1.25 + 1 + .1 + 1", [[(0, "5m")], [(0, "5m")]]),
+        # One stretch is asked for again within the hour, the one behind it within five minutes.
+        (
+            [(0, "ab"), (9, "ab"), (1009, "a"), (2009, "a")],
+            "2.3 + 1.35",
+            [[(0, "1h"), (1, "5m")], [(1, "5m")], [(0, "1h")], [(0, "1h")]],
+        ),
         # The gap behind the second request is long for both stretches, but b was asked for too seldom to pay.
         ([(0, "a"), (9, "ab"), (1009, "ab")], "2.2 + 2", None),
     ],
@@ -151,6 +157,16 @@ def test_outlines_that_are_cut_differently_share_what_any_of_them_knows() -> Non
     assert lower_bound(requests, MODEL) == Decimal("1.25 ") + Decimal("0.2") + 1 + Decimal("1.35") + 1 + 1
 
 
+def test_of_two_cuts_without_tokens_between_them_either_may_be_first() -> None:
+    """An image that can't be counted: the first outline has no cut before it, the second has."""
+    before, behind = Block("messages", "user", "text", b"a", MILLION), Block("messages", "user", "image", b"ab", None)
+    requests = [
+        Sent(0, Outline.of_blocks([behind._replace(tokens=MILLION)])),
+        Sent(9, Outline.of_blocks([before, behind])),
+    ]
+    assert lower_bound(requests, MODEL) == lower_bound(requests[::-1], MODEL) == Decimal("1.35")
+
+
 # --- the policy keeps the rules ------------------------------------------------------------------------------------
 
 
@@ -170,6 +186,14 @@ def test_a_read_beyond_the_look_back_gets_a_point_of_its_own() -> None:
     long = "a" + "b" * 30
     points = clairvoyant_points(sent((0, "a"), (9, long), (18, long)), MODEL)
     assert points == [(CachePoint(0),), (CachePoint(0), CachePoint(30)), (CachePoint(30),)]
+
+
+def test_nothing_is_written_for_an_hour_behind_what_lives_five_minutes() -> None:
+    """`a` is asked for so often that five minutes suffice; then an hour for `b` would be paid in vain."""
+    often = [(250.0 * number, "a") for number in range(10)]
+    requests = sent(*sorted([*often, (10.0, "ab"), (1010.0, "ab"), (2010.0, "ab")]))
+    points = dict(zip([request.at for request in requests], clairvoyant_points(requests, MODEL), strict=True))
+    assert points[10.0] == points[1010.0] == (CachePoint(0, "5m"),)
 
 
 def test_the_most_valuable_points_are_kept() -> None:
@@ -202,34 +226,42 @@ def _logs(draw: st.DrawFn, most: int = 6, longest: int = 4) -> list[Sent]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(gaps=st.lists(_gaps, max_size=4), price=_prices)
-def test_the_bound_of_one_token_is_the_best_of_all_its_treatments(gaps: list[int], price: Price) -> None:
-    """Every way to treat one token at each of its requests, by brute force."""
-    times = [float(sum(gaps[:index])) for index in range(len(gaps) + 1)]
+@given(requests=_logs(most=5), price=_prices)
+def test_the_bound_is_the_best_of_all_treatments_of_every_token(requests: list[Sent], price: Price) -> None:
+    """Every way to treat a token at each of the requests whose prompts begin as its own, by brute force."""
     model = replace(MODEL, price=price)
-    requests = [Sent(at, outline("a", tokens=1)) for at in times]
+    finely = [Sent(request.at, outline(path_of(request), tokens=1)) for request in requests]
+    prefixes = {path_of(request)[:end] for request in requests for end in range(1, len(path_of(request)) + 1)}
+    sharing = [[request.at for request in requests if path_of(request).startswith(prefix)] for prefix in prefixes]
     for conservative in (True, False):
-        best = min(_treated(times, price, conservative))
-        assert lower_bound(requests, model, conservative=conservative) * MILLION == best
+        best = sum(min(_treated(times, price, conservative)) for times in sharing)
+        assert lower_bound(finely, model, conservative=conservative) * MILLION == best
+
+
+def path_of(request: Sent) -> str:
+    return request.outline.blocks[-1].digest.decode()
 
 
 def _treated(times: Sequence[float], price: Price, conservative: bool) -> Iterator[Decimal]:
+    """What one token costs by each sequence of treatments; a read that finds nothing is none."""
+    begun: list[tuple[Decimal, float, str]] = [(Decimal(0), float("-inf"), "5m")]
+    for at in times:
+        begun = [after for before in begun for after in _once_more(*before, at, price, conservative)]
+    for cost, _, _ in begun:
+        yield cost
+
+
+def _once_more(
+    cost: Decimal, expires: float, ttl: str, at: float, price: Price, conservative: bool
+) -> Iterator[tuple[Decimal, float, str]]:
     seconds = {"5m": 300, "1h": 3600}
     assert price.cache_read is not None
-    for actions in product(["plain", "read", "prolong", "5m", "1h"], repeat=len(times)):
-        cost, expires, ttl = Decimal(0), float("-inf"), "5m"
-        for at, action in zip(times, actions, strict=True):
-            if action == "plain":
-                cost += 1
-            elif action in ("read", "prolong"):
-                if at >= expires or (action == "prolong" and conservative):
-                    break
-                ttl = "1h" if action == "prolong" else ttl
-                cost, expires = cost + price.cache_read, at + seconds[ttl]
-            else:
-                cost, ttl, expires = cost + price.cache_write[action], action, at + seconds[action]
-        else:
-            yield cost
+    yield cost + 1, expires, ttl
+    for written, factor in price.cache_write.items():
+        yield cost + factor, at + seconds[written], written
+    if at < expires:
+        for lives in {ttl} if conservative else {ttl, "1h"}:
+            yield cost + price.cache_read, at + seconds[lives], lives
 
 
 @settings(max_examples=500, deadline=None)
@@ -280,7 +312,7 @@ def _all_points(prompt: Outline) -> list[list[CachePoint]]:
 def test_more_cuts_never_raise_the_bound(requests: list[Sent], price: Price) -> None:
     """Where outlines are cut says what they are known to share; all cuts give the least."""
     model = replace(MODEL, price=price)
-    finely = [Sent(request.at, outline(request.outline.blocks[-1].digest.decode(), tokens=10)) for request in requests]
+    finely = [Sent(request.at, outline(path_of(request), tokens=10)) for request in requests]
     assert lower_bound(finely, model) <= lower_bound(requests, model)
 
 

@@ -256,8 +256,7 @@ def _segments(
     sums = outline.sums
     before = warm.after if warm else -1
     for gain in reversed(gains):
-        end = gain.end if rules.maximum_tokens is None else min(gain.end, rules.maximum_tokens)
-        after = bisect_right(sums, end) - 1
+        after = bisect_right(sums, gain.end) - 1
         while after > before and not takes_point(outline, after, rules):
             after -= 1
         tokens = sums[after] - (sums[before] if before >= 0 else 0) if after > before else 0

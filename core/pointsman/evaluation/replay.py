@@ -16,6 +16,7 @@ from pointsman.cache import Ledger, place
 from pointsman.catalog import Catalog, Model
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.billing import BillingSimulator
+from pointsman.evaluation.bounds import best_within_rules, lower_bound
 from pointsman.evaluation.policies import PlacementPolicy, RoutingPolicy
 from pointsman.evaluation.traffic import RecordedRequest
 from pointsman.evaluation.trial import Progress
@@ -157,7 +158,8 @@ def replay(
         model: gets all requests; by default each goes to the model that the log names, looked up in `catalog`.
         router: chooses one of `candidates` for each request, instead.
         ledger: by default an empty one: the replay starts cold and learns as it goes.
-        billing: the caches that are billed, empty by default.
+        billing: the caches that are billed; by default empty ones that keep no token for longer than it was written
+            for, as `bounds_of` counts too.
 
     Raises:
         InvalidRequestError: a router without candidates; a request without a model; a price that is needed is not
@@ -167,7 +169,7 @@ def replay(
         raise InvalidRequestError("a router needs candidates to choose from.")
     ordered = sorted(requests, key=lambda request: request.at)
     ledger = Ledger() if ledger is None else ledger
-    billing = BillingSimulator() if billing is None else billing
+    billing = BillingSimulator(conservative=True) if billing is None else billing
     account = _Account()
     for done, request in enumerate(ordered):
         if done % _TOLD_EVERY == 0:
@@ -181,6 +183,38 @@ def replay(
         account.book(request, chosen, usage)
     progress("replaying", len(ordered), len(ordered))
     return account.summed_up()
+
+
+class Bounds(NamedTuple):
+    """USD that the prompts of some requests cost at least, without their output: `best` with what was offered.
+
+    `lower` ignores the number of points, the blocks' boundaries and the minimum (see `bounds.lower_bound`); `best` is
+    a bill within the rules by one who knows the future, not proven to be the least.
+    """
+
+    lower: Decimal
+    best: Decimal
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain JSON; money in decimal strings."""
+        return {"lower_bound": str(self.lower), "best_within_rules": str(self.best)}
+
+
+def bounds_of(
+    requests: Iterable[RecordedRequest], *, model: Model | None = None, catalog: Catalog | None = None
+) -> Bounds:
+    """What hindsight would have paid for these prompts, on one model or on those that the log names.
+
+    Raises:
+        InvalidRequestError: as `replay`.
+    """
+    by_model: dict[str, tuple[Model, list[RecordedRequest]]] = {}
+    for request in sorted(requests, key=lambda request: request.at):
+        chosen = model or model_of(request, catalog)
+        by_model.setdefault(chosen.invoke_id, (chosen, []))[1].append(request)
+    lower = sum((lower_bound(some, of) for of, some in by_model.values()), Decimal(0))
+    best = sum((best_within_rules(some, of) for of, some in by_model.values()), Decimal(0))
+    return Bounds(lower, best)
 
 
 def model_of(request: RecordedRequest, catalog: Catalog | None = None) -> Model:

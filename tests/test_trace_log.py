@@ -164,3 +164,12 @@ class TestReading:
         written.write_text("\n".join(map(json.dumps, told)))
         with pytest.raises(InvalidRequestError, match="line 2: it is of version 2; this Pointsman reads 1"):
             list(read_traffic(written))
+
+    def test_a_conversation_goes_on_in_the_next_file(self, written: Path) -> None:
+        """A log that was cut in two in the middle is read as one."""
+        lines = written.read_text().splitlines(keepends=True)
+        whole = read(written)
+        first, second = written.with_suffix(".1"), written.with_suffix(".2")
+        first.write_text("".join(lines[:1]))
+        second.write_text("".join(lines[1:]))
+        assert list(read_traffic(first, second)) == whole

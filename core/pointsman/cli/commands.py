@@ -13,6 +13,7 @@ from pointsman.cli.endpoints import Engine, pair_of, run, share_of
 from pointsman.cli.evaluation import evaluate
 from pointsman.cli.fitting import fit
 from pointsman.cli.inquiry import Inquiry, demo_inquiry, hold
+from pointsman.cli.replay import replay
 from pointsman.errors import InvalidRequestError
 
 app = typer.Typer(
@@ -188,3 +189,4 @@ def local(
 
 app.command(short_help="Fit a predictor of quality to prompts of your own.")(fit)
 app.command(short_help="Hold a router against a model, another router, and baselines.")(evaluate)
+app.command(short_help="Bill a log of requests under other cache points, or another router.")(replay)

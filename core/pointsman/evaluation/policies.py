@@ -6,12 +6,16 @@ Knows outlines and models' rules. The simple placements learn nothing; none of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from pointsman.cache import Ledger, Placement, place
 from pointsman.cache.placement import NO_POINTS
 from pointsman.catalog import Model
+from pointsman.errors import InvalidRequestError
 from pointsman.outline import CachePoint, Outline
+from pointsman.prompt import Prompt
+from pointsman.routing import Prediction, Router
 
 if TYPE_CHECKING:
     from pointsman.evaluation.traffic import RecordedRequest
@@ -35,6 +39,48 @@ class RoutingPolicy(Protocol):
     ) -> Model:
         """One of the candidates' models; each comes with the outline as that model counts it."""
         ...
+
+
+class ExpectedQuality:
+    """A prompt router, on the quality that was expected of each candidate when the request was recorded.
+
+    The text is gone, so that nothing can be predicted anew; all the rest of the decision is made anew.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def __call__(
+        self, request: RecordedRequest, candidates: Sequence[tuple[Model, Outline]], ledger: Ledger, now: float, /
+    ) -> Model:
+        """The model that the router decides on.
+
+        Raises:
+            InvalidRequestError: the log tells no expected quality of a candidate.
+        """
+        known = request.expected_quality or {}
+        if lacking := [model.id for model, _ in candidates if model.id not in known]:
+            raise InvalidRequestError(
+                f"the log tells no expected quality of {lacking[0]}, which {self._router.name!r} needs to decide. "
+                "It is in traces of requests that a router of these models decided on."
+            )
+        router = replace(self._router, predictor=_Recorded(known), exploration=0.0)
+        return router.decide(_NO_PROMPT, candidates, ledger=ledger, now=now).model
+
+
+class _Recorded:
+    """A predictor that has been told."""
+
+    def __init__(self, known: Mapping[str, float]) -> None:
+        self._known = known
+
+    def predict(self, prompts: Sequence[Prompt], /, *, models: Sequence[Model]) -> Prediction:
+        import numpy as np  # Late: importing this package must not load it.
+
+        return Prediction({model.id: np.full(len(prompts), self._known[model.id]) for model in models})
+
+
+_NO_PROMPT = Prompt.of_text("")
 
 
 def no_points(outline: Outline, model: Model, ledger: Ledger, now: float, /) -> Placement:  # noqa: ARG001 - protocol

@@ -2,7 +2,6 @@
 
 from pointsman.evaluation.traffic.blocks import coding_session, mooncake_requests
 from pointsman.evaluation.traffic.conversations import mtrag_sessions, tau_session
-from pointsman.evaluation.traffic.logs import invocations, traced_requests
 from pointsman.evaluation.traffic.reading import Timeline, read_traffic
 from pointsman.evaluation.traffic.request import RecordedRequest, interleaved, one_after_another
 
@@ -11,11 +10,9 @@ __all__ = [
     "Timeline",
     "coding_session",
     "interleaved",
-    "invocations",
     "mooncake_requests",
     "mtrag_sessions",
     "one_after_another",
     "read_traffic",
     "tau_session",
-    "traced_requests",
 ]

@@ -23,7 +23,7 @@ _KEY = b"replay"
 _OPERATIONS = frozenset({"Converse", "ConverseStream"})
 
 
-class _Sessions:
+class Conversations:
     """Whose session a request goes on with. A prompt is gone on with once: who comes second begins anew."""
 
     def __init__(self) -> None:
@@ -50,14 +50,18 @@ class _Sessions:
 # --- Pointsman's own traces ---------------------------------------------------------------------------------------
 
 
-def traced_requests(lines: Iterable[Mapping[str, Any]], skipped: Counter[str]) -> Iterator[RecordedRequest]:
+TracedBlocks = dict[str, tuple[Block, ...]]
+"""All blocks of each line that was read, by the line's id."""
+
+
+def traced_requests(
+    lines: Iterable[Mapping[str, Any]], skipped: Counter[str], conversations: Conversations, blocks_of: TracedBlocks
+) -> Iterator[RecordedRequest]:
     """The requests of `TraceLog`'s lines. What can't be used is counted in `skipped`, by the reason.
 
     Raises:
         ValueError, LookupError, TypeError: a line isn't of that form.
     """
-    sessions = _Sessions()
-    blocks_of: dict[str, tuple[Block, ...]] = {}
     for told in lines:
         if told["pointsman_trace"] != VERSION:
             raise ValueError(f"it is of version {told['pointsman_trace']!r}; this Pointsman reads {VERSION}")
@@ -76,7 +80,7 @@ def traced_requests(lines: Iterable[Mapping[str, Any]], skipped: Counter[str]) -
             blocks = (Block("messages", "user", "text", line_id.encode(), usage.input_tokens),)
         outline = Outline.of_blocks(blocks)
         yield RecordedRequest(
-            session=sessions.session_of(outline),
+            session=conversations.session_of(outline),
             at=float(told["at"]),
             model=told["model"],
             outline=outline,
@@ -95,7 +99,9 @@ def _block(told: Sequence[Any]) -> Block:
 # --- Bedrock's model-invocation logs ------------------------------------------------------------------------------
 
 
-def invocations(lines: Iterable[Mapping[str, Any]], skipped: Counter[str]) -> Iterator[RecordedRequest]:
+def invocations(
+    lines: Iterable[Mapping[str, Any]], skipped: Counter[str], conversations: Conversations
+) -> Iterator[RecordedRequest]:
     """The Converse and ConverseStream requests of model-invocation logs, from S3 or CloudWatch.
 
     Fields as in https://docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.html and in published
@@ -105,7 +111,7 @@ def invocations(lines: Iterable[Mapping[str, Any]], skipped: Counter[str]) -> It
     Raises:
         ValueError, LookupError, TypeError: a line isn't of that form.
     """
-    sessions, counter = _Sessions(), EstimatedTokens()
+    counter = EstimatedTokens()
     for told in lines:
         reason = _why_not(told)
         if reason is not None:
@@ -114,7 +120,7 @@ def invocations(lines: Iterable[Mapping[str, Any]], skipped: Counter[str]) -> It
         outline = Prompt(told["input"]["inputBodyJson"]).outline(counter, key=_KEY)
         usage = _usage_of(told)
         yield RecordedRequest(
-            session=sessions.session_of(outline),
+            session=conversations.session_of(outline),
             at=datetime.fromisoformat(told["timestamp"]).timestamp(),
             model=told["modelId"],
             # Without the points that were placed then: they are for the placement to choose.

@@ -14,7 +14,7 @@ import orjson
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.traffic.blocks import coding_session, mooncake_requests
 from pointsman.evaluation.traffic.conversations import mtrag_sessions, tau_session
-from pointsman.evaluation.traffic.logs import invocations, traced_requests
+from pointsman.evaluation.traffic.logs import Conversations, TracedBlocks, invocations, traced_requests
 from pointsman.evaluation.traffic.request import RecordedRequest, interleaved, one_after_another
 from pointsman.trace_log import FORMAT
 
@@ -28,22 +28,28 @@ _FORMATS = "Pointsman's traces, Bedrock's model-invocation logs, coding sessions
 
 
 def read_traffic(
-    path: Path, *, timeline: Timeline | None = None, skipped: Counter[str] | None = None
+    *paths: Path, timeline: Timeline | None = None, skipped: Counter[str] | None = None
 ) -> Iterator[RecordedRequest]:
-    """The requests of a file, or of all files of a folder, line by line; the format is told by the content.
+    """The requests of files, and of all files of folders, line by line; each one's format is told by its content.
 
-    Plain or gzip. `timeline` is for sessions with clocks of their own: by default coding sessions come one after
-    another, and tau-bench's side by side over a day. Requests that can't be used are counted in `skipped`, by the
-    reason.
+    Plain or gzip. A conversation may go on in the next file. `timeline` is for sessions with clocks of their own: by
+    default coding sessions come one after another, and tau-bench's side by side over a day. Requests that can't be
+    used are counted in `skipped`, by the reason.
 
     Raises:
         InvalidRequestError: a file can't be read, with the line where that showed.
     """
     skipped = Counter() if skipped is None else skipped
-    for file in _files(path):
+    conversations, traced_blocks = Conversations(), TracedBlocks()
+    for file in [file for path in paths for file in _files(path)]:
         lines = _Lines(file)
         try:
-            yield from _read(lines, timeline, skipped)
+            if FORMAT in lines.first:
+                yield from traced_requests(lines, skipped, conversations, traced_blocks)
+            elif lines.first.get("schemaType") == "ModelInvocationLog":
+                yield from invocations(lines, skipped, conversations)
+            else:
+                yield from _public_trace(lines, timeline)
         except (ValueError, LookupError, TypeError, AttributeError) as exc:
             if isinstance(exc, InvalidRequestError):
                 raise
@@ -60,12 +66,8 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read(lines: _Lines, timeline: Timeline | None, skipped: Counter[str]) -> Iterable[RecordedRequest]:
+def _public_trace(lines: _Lines, timeline: Timeline | None) -> Iterable[RecordedRequest]:
     first = lines.first
-    if FORMAT in first:
-        return traced_requests(lines, skipped)
-    if first.get("schemaType") == "ModelInvocationLog":
-        return invocations(lines, skipped)
     if "reqs" in first and "bs" in first:
         return (timeline or one_after_another)(coding_session(told) for told in lines)
     if "hash_ids" in first:

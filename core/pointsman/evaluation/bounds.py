@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from heapq import nlargest
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -59,13 +60,9 @@ def best_within_rules(requests: Iterable[TimedRequest], model: Model) -> Decimal
     Raises:
         InvalidRequestError: the model's price for input is not known.
     """
-    requests = sorted(requests, key=lambda request: request.at)
-    simulator, rates = BillingSimulator(conservative=True), _Rates.of(model)
-    cost = 0
-    for request, points in zip(requests, clairvoyant_points(requests, model), strict=True):
-        usage = simulator.bill(request.outline, points, model, request.at)
-        cost += rates.at(usage.input_tokens).bill(usage)
-    return rates.dollars(cost)
+    rates = _Rates.of(model)
+    usages = [usage for _, usage in _in_hindsight(requests, model)]
+    return rates.dollars(sum(rates.at(usage.input_tokens).bill(usage) for usage in usages))
 
 
 def clairvoyant_points(requests: Iterable[TimedRequest], model: Model) -> list[tuple[CachePoint, ...]]:
@@ -73,16 +70,20 @@ def clairvoyant_points(requests: Iterable[TimedRequest], model: Model) -> list[t
 
     What the lower bound would write at a request is written as far as the cuts offered there, the minimum, the number
     of points and the order of the TTLs allow: a point where each later request parts.
+
+    Raises:
+        InvalidRequestError: the model's price for input is not known.
     """
+    return [points for points, _ in _in_hindsight(requests, model)]
+
+
+def _in_hindsight(requests: Iterable[TimedRequest], model: Model) -> Iterator[tuple[tuple[CachePoint, ...], Usage]]:
     hindsight = _Hindsight(requests, model, conservative=True)
     simulator = BillingSimulator(conservative=True)
-    placed = []
     for request, gains in zip(hindsight.requests, hindsight.gains, strict=True):
         warm = simulator.readable(request.outline, model, request.at)
         points = _points(request.outline, gains, warm, model.cache)
-        simulator.bill(request.outline, points, model, request.at)
-        placed.append(points)
-    return placed
+        yield points, simulator.bill(request.outline, points, model, request.at)
 
 
 class _Rate(NamedTuple):
@@ -294,9 +295,5 @@ def _chosen(segments: Iterable[_Segment]) -> list[tuple[CachePoint, float]]:
 
 
 def _most_valuable(written: Sequence[tuple[CachePoint, float]], most: int) -> tuple[CachePoint, ...]:
-    """At most so many of the points: the last one and the last of an hour, which say what is written, and the best."""
-    kept = list(written)
-    while len(kept) > most:
-        ends = {len(kept) - 1, *([sum(point.ttl == "1h" for point, _ in kept) - 1] if most > 1 else [])}
-        del kept[min(set(range(len(kept))) - ends, key=lambda number: kept[number][1], default=0)]
-    return tuple(point for point, _ in kept)
+    """At most so many of the points, those that gain most."""
+    return tuple(sorted(point for point, _ in nlargest(most, written, key=lambda one: one[1])))

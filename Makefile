@@ -4,7 +4,7 @@ DATA ?= ../shared/data
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-routing docs guides test-awscli train clean
+.PHONY: demo test lint types bench bench-routing bench-caching docs guides test-awscli train clean
 
 demo: $(VENV)/.local
 	$(RUN)/pointsman demo
@@ -28,6 +28,9 @@ bench: $(VENV)/.dev
 bench-routing: $(VENV)/.dev
 	$(RUN)/python benchmarks/routing.py --data $(DATA)
 	$(RUN)/python benchmarks/routing_everyday.py --data $(DATA)
+
+bench-caching: $(VENV)/.dev
+	$(RUN)/python benchmarks/caching.py --data $(DATA)
 
 docs: $(VENV)/.dev
 	$(RUN)/python -m pytest tests/test_docs.py

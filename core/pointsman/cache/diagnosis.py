@@ -104,21 +104,23 @@ class Case:
 
 
 def explain_miss(case: Case) -> MissReason | None:
-    """Why less was read than was expected, or than could have been there; None if nothing was missed."""
+    """Why less was read than was expected, or than could have been there; None if nothing was missed.
+
+    Of several reasons it is the one behind the most tokens.
+    """
     if not case.model.cache.max_points:
         return None if case.usage.cache_read_tokens else misses.Unsupported(model=case.model.id, known=case.model.known)
     if case.points and not (case.usage.cache_read_tokens or case.usage.cache_write_tokens):
         return _ignored(case)
     if case.missing_tokens:
         return _not_read(case)
-    return (
-        _whole_below_minimum(case)
-        or _on_another_model(case)
-        or _written_but_not_read(case)
-        or _under_way(case)
-        or _changed(case)
-        or (_never_readable(case) if case.reach < 0 else None)
-    )
+    if (reason := _whole_below_minimum(case)) is not None:
+        return reason
+    found = [find(case) for find in (_written_but_not_read, _on_another_model, _under_way, _changed)]
+    reasons = [reason for reason in found if reason is not None]
+    if reasons:
+        return max(reasons, key=lambda reason: reason.tokens or 0)
+    return _never_readable(case) if case.reach < 0 else None
 
 
 def below_minimum(model: Model, usage: Usage) -> MissReason | None:
@@ -157,12 +159,13 @@ def _whole_below_minimum(case: Case) -> MissReason | None:
 
 
 def _on_another_model(case: Case) -> MissReason | None:
-    found = case.ledger.warm_elsewhere(case.outline, case.model, case.now)
+    here = case.ledger.written(case.outline, case.model)
+    beyond = max(case.reach, here.prefix.after if here else -1)
+    found = case.ledger.warm_elsewhere(case.outline, case.model, case.now, beyond=beyond)
     if found is None:
         return None
     previous, after = found
-    here = case.ledger.written(case.outline, case.model)
-    if after <= max(case.reach, here.prefix.after if here else -1) or not effective(case.outline, case.model, after):
+    if not effective(case.outline, case.model, after):
         return None
     return misses.ModelSwitched(previous=previous, tokens=case.tokens_to(after))
 

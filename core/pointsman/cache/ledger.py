@@ -109,12 +109,15 @@ class Ledger:
                 return Written(prefix, entry.ttl, entry.expires - SECONDS[entry.ttl], bool(entry.counted))
         return None
 
-    def warm_elsewhere(self, outline: Outline, model: Model, now: float) -> tuple[str, int] | None:
-        """The longest prefix that is warm on another model or in another Region: the model's id, and the last block."""
+    def warm_elsewhere(self, outline: Outline, model: Model, now: float, *, beyond: int = -1) -> tuple[str, int] | None:
+        """The longest prefix that is warm on another model or in another Region: the model's id, and the last block.
+
+        Only one that ends behind the block `beyond` is looked for.
+        """
         best: tuple[str, int] | None = None
         for owner in [owner for owner in list(self._warm) if owner != owner_of(model)]:
             entries = self._warm[owner]
-            for index in range(len(outline.blocks) - 1, best[1] if best else -1, -1):
+            for index in range(len(outline.blocks) - 1, best[1] if best else beyond, -1):
                 entry = entries.get(outline.blocks[index].digest)
                 if entry is not None and entry.expires > now:
                     best = owner[0], index

@@ -17,6 +17,9 @@ from pointsman.cache.ledger import owner_of
 from pointsman.catalog import Model
 from pointsman.outline import CachePoint, Outline
 
+# A block's hash, or of how many tools and system blocks a prompt is made.
+_Mark = bytes | tuple[int, int]
+
 _HASH_BYTES = 16
 # A turn of an agent seldom adds more blocks than this; a longer one is found by its marks.
 _MOST_NEW_BLOCKS = 64
@@ -31,8 +34,9 @@ class SentPrompt:
     """One prompt that was sent: the hashes of its blocks in one string, its parts, and its cache points.
 
     `tools` and `head` are the numbers of blocks up to the end of the tools, and of the system prompt; `head_digest`
-    names the prefix that ends there. `tokens` are those up to the last cache point, all estimated. `answered` is None
-    until the reply has come.
+    names the prefix that ends there, `head_tokens` are its estimated tokens before any correction. `tokens` are those
+    up to the last cache point. `marks` are what a later prompt of the same kind may be recognised by. `answered` is
+    None until the reply has come.
     """
 
     digest: bytes
@@ -45,6 +49,7 @@ class SentPrompt:
     points: tuple[CachePoint, ...]
     tokens: int
     at: float
+    marks: tuple[_Mark, ...]
     answered: float | None = None
 
     def __len__(self) -> int:
@@ -63,16 +68,6 @@ class SentPrompt:
         mine, theirs = self.hashes, other.hashes
         lengths = range(_HASH_BYTES, min(len(mine), len(theirs)) + 1, _HASH_BYTES)
         return bisect_left(lengths, True, key=lambda length: mine[:length] != theirs[:length])
-
-    def marks(self) -> list[bytes | tuple[int, int]]:
-        """What a later prompt of the same kind may be recognised by.
-
-        Its last block, since it comes back as history; its first message; the end of its system prompt; and of how
-        many tools and system blocks it is made.
-        """
-        marks: list[bytes | tuple[int, int]] = [(self.tools, self.head)]
-        marks += [self.hash_at(index) for index in {self.head - 1, min(self.head, len(self) - 1)} if index >= 0]
-        return [*marks, self.hash_at(len(self) - 1)]
 
 
 class Sending(NamedTuple):
@@ -104,12 +99,13 @@ class SentPrompts:
         """Note a prompt before its call; None if it has no blocks."""
         if not outline.blocks:
             return None
-        prompt = _sent(outline, points, now)
+        hashes = _hashes(outline)
+        prompt = _sent(outline, hashes, points, now)
         owner = owner_of(model)
         with self._lock:
             of_model = self._models.setdefault(owner, _ModelsPrompts())
             extended = of_model.extended(outline)
-            earlier = (extended,) if extended else tuple(of_model.recognised(prompt))
+            earlier = (extended,) if extended else tuple(of_model.recognised(prompt, hashes))
             of_model.add(prompt, bound=self._bound)
         under_way = [one for one in earlier if one.answered is None and one.at > now - _LONGEST_CALL_SECONDS]
         return Sending(owner, prompt, extended is not None, earlier, tuple(under_way))
@@ -134,7 +130,7 @@ class _ModelsPrompts:
 
     def __init__(self) -> None:
         self._prompts: OrderedDict[bytes, SentPrompt] = OrderedDict()
-        self._marked: dict[bytes | tuple[int, int], SentPrompt] = {}
+        self._marked: dict[_Mark, SentPrompt] = {}
         self._blocks = 0
 
     def extended(self, outline: Outline) -> SentPrompt | None:
@@ -144,11 +140,12 @@ class _ModelsPrompts:
                 return found
         return None
 
-    def recognised(self, prompt: SentPrompt) -> Iterator[SentPrompt]:
+    def recognised(self, prompt: SentPrompt, hashes: Sequence[bytes]) -> Iterator[SentPrompt]:
         """Prompts that the new one may go back to, though it doesn't begin with them."""
         found: set[int] = set()
         marked = self._marked
-        for mark in (*prompt.marks(), *reversed(prompt.hashes_from(prompt.head))):
+        # The last block of an earlier prompt comes back as history of a later one.
+        for mark in (*prompt.marks, *hashes[: prompt.head - len(hashes) - 1 : -1]):
             earlier = marked.get(mark)
             if earlier is not None and id(earlier) not in found:
                 yield earlier
@@ -162,7 +159,7 @@ class _ModelsPrompts:
             self.remove(same)
         self._prompts[prompt.digest] = prompt
         self._blocks += len(prompt)
-        for mark in prompt.marks():
+        for mark in prompt.marks:
             self._marked[mark] = prompt
         while self._blocks > bound and len(self._prompts) > 1:
             self.remove(next(iter(self._prompts.values())))
@@ -173,28 +170,36 @@ class _ModelsPrompts:
             return
         del self._prompts[prompt.digest]
         self._blocks -= len(prompt)
-        for mark in prompt.marks():
+        for mark in prompt.marks:
             if self._marked.get(mark) is prompt:
                 del self._marked[mark]
 
 
-def _sent(outline: Outline, points: Sequence[CachePoint], now: float) -> SentPrompt:
+def _hashes(outline: Outline) -> Sequence[bytes]:
+    """The hash of each block; in an outline made without a prompt, its digest: that tells at least where two part."""
+    return outline.hashes or [block.digest.ljust(_HASH_BYTES)[:_HASH_BYTES] for block in outline.blocks]
+
+
+def _sent(outline: Outline, hashes: Sequence[bytes], points: Sequence[CachePoint], now: float) -> SentPrompt:
     blocks = outline.blocks
-    # An outline that was made without a prompt has no hashes; a digest tells at least where two of them part.
-    hashes = outline.hashes or [block.digest.ljust(_HASH_BYTES)[:_HASH_BYTES] for block in blocks]
     tools = head = 0
-    while head < len(blocks) and blocks[head].section != "messages":
-        tools += blocks[head].section == "tools"
+    for block in blocks:
+        if block[0] == "messages":
+            break
+        tools += block[0] == "tools"
         head += 1
+    # The first message, and the end of the system prompt, are the same through a conversation or an application.
+    ends = (hashes[-1], hashes[min(head, len(hashes) - 1)], hashes[head - 1] if head else hashes[0])
     return SentPrompt(
         digest=blocks[-1].digest,
         hashes=b"".join(hashes),
         tools=tools,
         head=head,
         head_digest=blocks[head - 1].digest if head else b"",
-        head_tokens=outline.tokens_to(head - 1),
+        head_tokens=outline.sums[head - 1] if head else 0,
         images="image" in outline.kinds,
         points=tuple(points),
         tokens=outline.tokens_to(points[-1].after) if points else 0,
         at=now,
+        marks=((tools, head), *ends),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from pointsman.cache.misses import A_TIMESTAMP, AN_ID
 
 # What changes stands at the head or the end of a long text; the middle is mostly somebody's document.
-_MOST_CHARACTERS = 8_192
+_MOST_CHARACTERS = 4_096
 
 _CLOCK = r"\d{1,2}:\d{2}"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
@@ -19,20 +19,19 @@ _TIMESTAMP = re.compile(
     rf"|\b{_DATE}(?:,? \d{{4}})?(?: at)?,? {_CLOCK}\b"
     rf"|\b(?:current|today|now|date|time|timestamp)\b[^\n]{{0,40}}?(?:{_DATE}|{_CLOCK})"
     # Unix seconds and milliseconds from 2014 to 2033.
-    r"|(?<![\w.])1[4-9]\d{8}(?:\d{3})?(?![\w.])",
-    re.IGNORECASE,
+    r"|(?<![\w.])1[4-9]\d{8}(?:\d{3})?(?![\w.])"
 )
 _ID = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
     r"|\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{16,64}\b"
-    r"|\b(?:session|request|trace|correlation|conversation|thread|user|run)[ _-]?(?:id)\b\W{0,4}\w*\d\w*",
-    re.IGNORECASE,
+    r"|\b(?:session|request|trace|correlation|conversation|thread|user|run)[ _-]?(?:id)\b\W{0,4}[\w-]*\d"
 )
 
 
 def looks_volatile(block: Mapping[str, Any]) -> str | None:
     """Whether a text in this block of a request has a timestamp or an id: which of them, or None."""
-    texts = [_ends(text) for text in _texts(block)]
+    # Patterns that ignore case take twice as long.
+    texts = [_ends(text).lower() for text in _texts(block)]
     if any(_TIMESTAMP.search(text) for text in texts):
         return A_TIMESTAMP
     return AN_ID if any(_ID.search(text) for text in texts) else None

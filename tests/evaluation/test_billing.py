@@ -143,8 +143,8 @@ def test_of_two_in_flight_that_write_the_same_the_longer_ttl_holds() -> None:
     assert simulator.bill(outline("a"), [CachePoint(0)], CLAUDE, 1000.0).cache_read_tokens == 100
 
 
-def test_an_hour_behind_five_minutes_carries_the_whole_prefix_by_the_documents_but_not_conservatively() -> None:
-    """The one rule that nobody has measured: both readings can be had."""
+def test_an_hour_behind_five_minutes_carries_the_whole_prefix_but_not_conservatively() -> None:
+    """No measurement of it is known, so both readings can be had."""
     read = []
     for conservative in (False, True):
         simulator = BillingSimulator(conservative=conservative)

@@ -139,6 +139,11 @@ def test_no_cent_is_lost_to_a_float() -> None:
     assert lower_bound(sent((0, "a"), tokens=3), model) == Decimal("0.1234567") * 3 / MILLION
 
 
+def test_a_prompt_without_blocks_costs_nothing() -> None:
+    assert lower_bound([Sent(0, Outline.of_blocks([]))], MODEL) == 0
+    assert best_within_rules([Sent(0, Outline.of_blocks([]))], MODEL) == 0
+
+
 def test_without_an_hour_there_are_five_minutes_only() -> None:
     model = replace(MODEL, cache=replace(RULES, ttls=("5m",)))
     assert lower_bound(sent((0, "a"), (1000, "a"), (2000, "a")), model) == 3

@@ -48,9 +48,10 @@ class BillingSimulator:
 
     Tokens are those of the outline's blocks as they are, without `Outline.scale`; None counts nothing.
 
-    By the documents an entry lives as long as its own point says, even if what it extends was written for less: a
-    short stretch written for an hour behind a long prefix of five minutes would carry that prefix through the hour.
-    Nobody has seen Bedrock do so. With `conservative` an entry lives no longer than the entry that it extends.
+    An entry lives as long as its own point says, even if what it extends was written for less, as at the local
+    endpoint: a short stretch written for an hour behind a long prefix of five minutes carries that prefix through the
+    hour. The documents don't say so, and no measurement of it is known. With `conservative` an entry lives no longer
+    than the entry that it extends.
     """
 
     def __init__(self, *, conservative: bool = False) -> None:

@@ -41,10 +41,12 @@ def lower_bound(requests: Iterable[TimedRequest], model: Model, *, conservative:
 
     Each token is read, written or sent plainly at each of its requests as is cheapest in hindsight, free of the number
     of points, the blocks' boundaries and the minimum. It is alive while its TTL, restarted by each read, has not
-    passed; at each request the price is that of a prompt of its size.
+    passed; at each request the price is that of a prompt of its size. A request's first token is taken to
+    come at once: TTLs run from `at`.
 
     With `conservative` a token keeps the TTL that it was written with. Otherwise a read may prolong it to an hour, as
-    an entry of an hour behind it does by the documents: the bound of `BillingSimulator(conservative=False)`.
+    an entry of an hour behind it does at the local endpoint: the bound of `BillingSimulator(conservative=False)`.
+    Neither bound holds for bills of the other reading.
 
     Raises:
         InvalidRequestError: the model's price for input is not known.
@@ -179,7 +181,7 @@ class _Hindsight:
         self.requests = sorted(requests, key=lambda request: request.at)
         self.gains: list[list[_Gain]] = [[] for _ in self.requests]
         rates = _Rates.of(model)
-        self._rates = [rates.at(request.outline.estimated_tokens) for request in self.requests]
+        self._rates = [rates.at(request.outline.sums[-1] if request.outline.sums else 0) for request in self.requests]
         self._conservative = conservative
         self.bound = rates.dollars(self._cost(PrefixTree(request.outline for request in self.requests)))
 

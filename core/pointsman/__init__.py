@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pointsman.bedrock import profile_resolver
-    from pointsman.cache import CachePoint, Drift, Ledger, MissReason, Placement, place
+    from pointsman.cache import CachePoint, Drift, Ledger, LedgerStore, MissReason, Placement, place
+    from pointsman.cache.stores.sqlite import SQLiteStore
+    from pointsman.cache.stores.valkey import ValkeyStore
     from pointsman.catalog import CacheRules, Capabilities, Catalog, Model
     from pointsman.client import AsyncClient, Client
     from pointsman.errors import (
@@ -55,6 +57,7 @@ _HOME = {
     "FeedbackLog": "feedback",
     "InvalidRequestError": "errors",
     "Ledger": "cache",
+    "LedgerStore": "cache",
     "MissReason": "cache",
     "Model": "catalog",
     "NoEligibleModelError": "errors",
@@ -71,10 +74,12 @@ _HOME = {
     "Router": "routing",
     "RouterRegistry": "routing",
     "RoutingCriteria": "routing",
+    "SQLiteStore": "cache.stores.sqlite",
     "Trace": "trace",
     "TraceLog": "trace_log",
     "TrainedPredictor": "routing",
     "Usage": "usage",
+    "ValkeyStore": "cache.stores.valkey",
     "place": "cache",
     "profile_resolver": "bedrock",
 }
@@ -93,6 +98,7 @@ __all__ = [
     "FeedbackLog",
     "InvalidRequestError",
     "Ledger",
+    "LedgerStore",
     "MissReason",
     "Model",
     "NoEligibleModelError",
@@ -109,10 +115,12 @@ __all__ = [
     "Router",
     "RouterRegistry",
     "RoutingCriteria",
+    "SQLiteStore",
     "Trace",
     "TraceLog",
     "TrainedPredictor",
     "Usage",
+    "ValkeyStore",
     "place",
     "profile_resolver",
 ]

@@ -6,14 +6,18 @@ from pointsman.cache.ledger import Ledger, Refusal
 from pointsman.cache.misses import MissReason
 from pointsman.cache.placement import Placement, place
 from pointsman.cache.sent import Sending, SentPrompts
+from pointsman.cache.stores import Booked, LedgerStore, MemoryStore
 from pointsman.outline import CachePoint
 
 __all__ = [
+    "Booked",
     "CachePoint",
     "Case",
     "Drift",
     "DriftAlarm",
     "Ledger",
+    "LedgerStore",
+    "MemoryStore",
     "MissReason",
     "Placement",
     "Refusal",

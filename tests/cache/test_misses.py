@@ -297,7 +297,9 @@ def test_a_prefix_that_another_request_is_writing_is_told(slow: tuple[LocalEndpo
         first = threads.submit(miss, client, chat(1))
         assert sent.wait(10)
         second = threads.submit(miss, client, {**chat(1), "messages": [user("Who are you?")]})
-        assert [kind(first.result()), kind(second.result())] == ["first request", "written concurrently"]
+        assert kind(second.result()) == "written concurrently"
+        # Where the second one is answered first, the same holds for the first one.
+        assert kind(first.result()) in ("first request", "written concurrently")
     assert kind(miss(client, chat(2))) is None
 
 

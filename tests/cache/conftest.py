@@ -76,7 +76,7 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+def _start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
     running: dict[str, Server] = {}
 
     def start(name: str) -> Server:
@@ -92,9 +92,9 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
 
 @pytest.fixture(params=EVERY_SERVER)
-def server(request: pytest.FixtureRequest, _running: Callable[[str], Server]) -> Server:
+def server(request: pytest.FixtureRequest, _start_server: Callable[[str], Server]) -> Server:
     """A running server that holds nothing."""
-    return _running(request.param)
+    return _start_server(request.param)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(params=["memory", "sqlite", *EVERY_SERVER])
 def open_store(
-    request: pytest.FixtureRequest, tmp_path: Path, _running: Callable[[str], Server]
+    request: pytest.FixtureRequest, tmp_path: Path, _start_server: Callable[[str], Server]
 ) -> Callable[..., LedgerStore]:
     """Opens the same store again and again, as each process does for itself."""
     if request.param == "memory":
@@ -118,5 +118,5 @@ def open_store(
         return lambda bound=65_536: memories.setdefault(0, MemoryStore(bound=bound))
     if request.param == "sqlite":
         return lambda bound=65_536: SQLiteStore(tmp_path / "ledger.db", timeout=5.0, bound=bound)
-    url = _running(request.param).url
+    url = _start_server(request.param).url
     return lambda bound=65_536: ValkeyStore(url, timeout=5.0, bound=bound)

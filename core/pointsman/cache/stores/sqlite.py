@@ -39,7 +39,7 @@ class SQLiteStore:
     Args:
         path: the file; made with the first exchange, in a folder that exists.
         timeout: seconds to wait for other writers before the exchange is given up.
-        bound: records kept, about 150 bytes each; the oldest go first.
+        bound: records kept, about 130 bytes each; the oldest go first.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 0.1, bound: int = 65_536) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 MOST_AT_ONCE = 2_000
-"""Records that one exchange gives or takes, so that it is over in some 20 ms; the rest comes with the next one."""
+"""Records that one exchange gives, so that it is over in some 20 ms (docs/caching.md); the rest comes with the next."""
 
 
 class Booked(NamedTuple):

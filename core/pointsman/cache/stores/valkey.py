@@ -32,18 +32,34 @@ if #taken > 0 then
     since = redis.call('ZSCORE', order, taken[#taken])
 end
 
+if #ARGV > 6 then redis.call('SET', sequence, start, 'NX') end
+local last = tonumber(redis.call('GET', sequence) or start)
+local new_order, new_untils, new_values, new = {}, {}, {}, {}
+local function keep()
+    if #new_order > 0 then
+        redis.call('ZADD', order, unpack(new_order))
+        redis.call('ZADD', untils, unpack(new_untils))
+        redis.call('HSET', values, unpack(new_values))
+        redis.call('SET', sequence, string.format('%.0f', last))
+        new_order, new_untils, new_values, new = {}, {}, {}, {}
+    end
+end
 for at = 7, #ARGV, 3 do
     local subject, until_, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    if new[subject] then keep() end
     local before = redis.call('ZSCORE', untils, subject)
     if not before or tonumber(before) < tonumber(until_) then
-        redis.call('SET', sequence, start, 'NX')
-        local last = redis.call('INCR', sequence)
-        redis.call('ZADD', order, string.format('%.0f', last), subject)
-        redis.call('ZADD', untils, until_, subject)
-        redis.call('HSET', values, subject, value)
+        last = last + 1
+        local size = #new_order
+        new[subject] = true
+        new_order[size + 1], new_order[size + 2] = string.format('%.0f', last), subject
+        new_untils[size + 1], new_untils[size + 2] = until_, subject
+        new_values[size + 1], new_values[size + 2] = subject, value
+        if size > 2000 then keep() end
         if #taken < most then since = string.format('%.0f', last) end
     end
 end
+keep()
 
 local function drop(subjects)
     if #subjects > 0 then
@@ -65,13 +81,13 @@ return {since, taken, told}
 class ValkeyStore:
     """For processes of many machines: a Valkey or Redis server (from 5 on).
 
-    The server's user needs the commands of strings, hashes, sorted sets, and EVALSHA, EVAL and SCRIPT LOAD.
+    The server's user needs the commands of strings, hashes and sorted sets, EXPIRE, EVALSHA and SCRIPT LOAD.
 
     Args:
         url: as `valkey.Valkey.from_url` takes it: "valkeys://user:password@host:6379/0" is encrypted.
         prefix: begins the keys of one application; those with another one don't see each other's records.
         timeout: seconds to wait for a connection and for each answer, before the exchange is given up.
-        bound: records kept, about 400 bytes each; the oldest go first.
+        bound: records kept, about 500 bytes each; the oldest go first.
         options: what else `valkey.Valkey.from_url` takes (certificates, credentials).
 
     Raises:

@@ -153,9 +153,9 @@ class _Drive:
     def __init__(self, client: Client, request: Mapping[str, Any], *, streaming: bool) -> None:
         self._client = client
         self._open: Callable[..., Any] | None = None
-        self._flow = converse_flow(
-            request, client.context, now=client._clock(), streaming=streaming, draw=client._random.random()
-        )
+        now = client._clock()
+        client.context.ledger.sync(now)
+        self._flow = converse_flow(request, client.context, now=now, streaming=streaming, draw=client._random.random())
         self._call: Call = next(self._flow)
         self.trace: Trace | None = None
 

@@ -6,13 +6,17 @@ should go, nor of HTTP. Time always comes in, in seconds.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from pointsman.cache.sharing import Sharing, Statistic
+from pointsman.cache.stores.store import Booked, LedgerStore
 from pointsman.catalog import Model, named_by
+from pointsman.errors import InvalidRequestError
 from pointsman.outline import CachePoint, Outline, Prefix
 from pointsman.usage import Usage
 
@@ -23,12 +27,41 @@ SECONDS = {"5m": 300.0, "1h": 3600.0}
 
 # Estimated and counted tokens of one prefix differ by some per cent; more than this, and it's another prefix.
 _TOLERANCE = 1.1
+_SHORTEST_SHARED_KEY = 16
+# Kinds of records in a store, besides the TTLs.
+_EVICTED, _REFUSED = "gone", "refused"
+# A process that starts later learns by a refusal of its own: Bedrock's rules may have changed.
+_SECONDS_REFUSALS_LIVE = 86_400.0
+
+_Owner = tuple[str, str | None]
 
 
 class _Entry(NamedTuple):
+    """Until when a prefix is warm. `otherwise`: when it was written for an hour, and for five minutes later on.
+
+    It is warm until then, if the longer-lived writing turns out to have been evicted before the later one.
+    """
+
     expires: float
     ttl: str
     counted: int | None
+    otherwise: float = 0.0
+
+    def joined(self, other: _Entry) -> _Entry:
+        """Both writings of one prefix in one: the one that lives longer counts, in whatever order they became known."""
+        longer, shorter = (self, other) if self[:2] > other[:2] else (other, self)
+        otherwise = 0.0
+        if longer.ttl == "1h":
+            otherwise = max(longer.otherwise, shorter.otherwise if shorter.ttl == "1h" else shorter.expires)
+        return _Entry(longer.expires, longer.ttl, other.counted or self.counted, otherwise)
+
+    def without(self, evicted: float) -> _Entry | None:
+        """What is left, if nothing that was sent before that time is there any more."""
+        if self.expires - SECONDS[self.ttl] >= evicted:
+            return self
+        if self.otherwise - SECONDS["5m"] >= evicted:
+            return _Entry(self.otherwise, "5m", self.counted)
+        return None
 
 
 class Written(NamedTuple):
@@ -68,14 +101,48 @@ class Ledger:
     Args:
         key: the secret that digests are keyed with; ledgers that shall agree need the same. Random by default.
         bound: prefixes kept for each model and Region.
+        store: where it meets the ledgers of other processes, those with the same key and of the same AWS account.
+
+    Raises:
+        InvalidRequestError: there is a store, but no key, or one that could be guessed.
     """
 
-    def __init__(self, *, key: bytes | None = None, bound: int = 16_384) -> None:
+    def __init__(
+        self,
+        *,
+        key: bytes | None = None,
+        bound: int = 16_384,
+        store: LedgerStore | None = None,
+    ) -> None:
+        if store is not None and len(key or b"") < _SHORTEST_SHARED_KEY:
+            raise InvalidRequestError(
+                f"a ledger with a store needs a key of at least {_SHORTEST_SHARED_KEY} bytes, the same in all; "
+                f"it has {'none' if key is None else len(key)}. Make one by os.urandom(32) and keep it as a secret."
+            )
         self.key = os.urandom(32) if key is None else key
         self._bound = bound
         self._warm: dict[tuple[str, str | None], OrderedDict[bytes, _Entry]] = {}
+        self._evicted: OrderedDict[tuple[_Owner, bytes], float] = OrderedDict()
         self._refusals: dict[str, frozenset[Refusal]] = {}
         self._lock = threading.Lock()
+        self._sharing = None if store is None else Sharing(store, guard=self._lock)
+
+    def sync(self, now: float) -> None:
+        """Exchange with the store what was booked, here and elsewhere; at most once a second, and never raising.
+
+        A client does so before each request. When the store is gone, this waits for it for a tenth of a second twice a
+        minute, and what is booked meanwhile is handed over when it is back.
+        """
+        if self._sharing is not None:
+            self._sharing.exchange(now, self._take)
+
+    def share(self, name: str, statistic: Statistic) -> None:
+        """Let what a statistic counts go round by the store, if there is one, under a name that all processes use.
+
+        The ledger's lock is held where its methods are called.
+        """
+        if self._sharing is not None:
+            self._sharing.add(name, statistic)
 
     def warm_prefix(self, outline: Outline, model: Model, now: float) -> Prefix | None:
         """The longest prefix believed readable from the model's cache now, wherever a point would have to stand."""
@@ -135,16 +202,19 @@ class Ledger:
         expected = self.readable(outline, model, points, now)
         cached = usage.cache_read_tokens + usage.cache_write_tokens
         with self._lock:
-            entries = self._warm.setdefault(owner_of(model), OrderedDict())
-            came = expected is not None and self._confirm(entries, outline, expected, usage, now)
+            owner = owner_of(model)
+            came = expected is not None and self._confirm(owner, outline, expected, usage, now)
             for point in _written(outline, points, usage, behind=expected.after if expected and came else None):
                 counted = cached if point is points[-1] else None
-                self._book(entries, outline.blocks[point.after].digest, point.ttl, now, counted)
+                self._book(owner, outline.blocks[point.after].digest, point.ttl, now, counted)
 
-    def refuse(self, model: Model, refusal: Refusal) -> None:
-        """Remember that the model refused a cache point in such a place."""
+    def refuse(self, model: Model, refusal: Refusal, now: float | None = None) -> None:
+        """Remember that the model refused a cache point in such a place; where `now` is given, others learn of it."""
         with self._lock:
             self._refusals[model.id] = self._refusals.get(model.id, frozenset()) | {refusal}
+        if self._sharing is not None and now is not None:
+            detail = json.dumps(refusal)
+            self._sharing.book(Booked(_REFUSED, model.id, "", detail.encode(), now + _SECONDS_REFUSALS_LIVE, detail))
 
     def refusals(self, model: Model) -> frozenset[Refusal]:
         """The places where the model has refused cache points."""
@@ -162,44 +232,74 @@ class Ledger:
                 return prefix._replace(tokens=entry.counted) if entry.counted else prefix
         return None
 
-    def _confirm(
-        self,
-        entries: OrderedDict[bytes, _Entry],
-        outline: Outline,
-        expected: Prefix,
-        usage: Usage,
-        now: float,
-    ) -> bool:
+    def _confirm(self, owner: _Owner, outline: Outline, expected: Prefix, usage: Usage, now: float) -> bool:
         """Whether just what was expected was read: then refresh it. If less was, whatever is longer is gone."""
         read = usage.cache_read_tokens
+        entries: Mapping[bytes, _Entry] = self._warm.get(owner, {})
         entry = entries.get(expected.digest)
         if read and (not outline.counted or expected.tokens <= read * _TOLERANCE):
             if outline.counted and read > expected.tokens * _TOLERANCE:
                 return False  # Somebody else has written a longer one.
             if entry is not None:
-                self._book(entries, expected.digest, entry.ttl, now, read)
+                self._book(owner, expected.digest, entry.ttl, now, read)
             return True
         for index in range(expected.after, -1, -1):
             if read and outline.tokens_to(index) <= read * _TOLERANCE:
                 break
             digest = outline.blocks[index].digest
-            entry = entries.get(digest)
-            # What was sent later could not be read yet: it is no sign of an eviction.
-            if entry is not None and entry.expires - SECONDS[entry.ttl] < now:
-                del entries[digest]
+            if digest in entries:
+                self._forget(owner, digest, now)
+                if self._sharing is not None:
+                    self._sharing.book(_booked(_EVICTED, owner, digest, now + SECONDS["1h"]))
         return False
 
-    def _book(
-        self, entries: OrderedDict[bytes, _Entry], digest: bytes, ttl: str, now: float, counted: int | None
-    ) -> None:
-        before = entries.get(digest)
+    def _book(self, owner: _Owner, digest: bytes, ttl: str, now: float, counted: int | None) -> None:
+        """Book a writing or a read of our own."""
         expires = now + SECONDS[ttl]
+        self._keep(owner, digest, _Entry(expires, ttl, counted))
+        if self._sharing is not None:
+            self._sharing.book(_booked(ttl, owner, digest, expires, str(counted or "")))
+
+    def _keep(self, owner: _Owner, digest: bytes, entry: _Entry) -> None:
+        evicted = self._evicted.get((owner, digest)) if self._evicted else None
+        if evicted is not None and entry.without(evicted) is None:
+            return
+        entries = self._warm.setdefault(owner, OrderedDict())
+        before = entries.get(digest)
         # Requests of one conversation may be booked out of order.
-        if before is None or before.expires <= expires:
-            entries[digest] = _Entry(expires, ttl, counted or (before.counted if before else None))
+        entries[digest] = entry if before is None else before.joined(entry)
         entries.move_to_end(digest)
         if len(entries) > self._bound:
             entries.popitem(last=False)
+
+    def _forget(self, owner: _Owner, digest: bytes, evicted: float) -> None:
+        """A prefix was not there for a request sent at that time.
+
+        What was sent later could not be read yet, which is no sign of an eviction. What was sent before is gone, also
+        if it becomes known only later.
+        """
+        self._evicted[owner, digest] = max(evicted, self._evicted.get((owner, digest), evicted))
+        self._evicted.move_to_end((owner, digest))
+        if len(self._evicted) > self._bound:
+            self._evicted.popitem(last=False)
+        entries: MutableMapping[bytes, _Entry] = self._warm.get(owner, {})
+        if (entry := entries.get(digest)) is not None:
+            if (left := entry.without(evicted)) is not None:
+                entries[digest] = left
+            else:
+                del entries[digest]
+
+    def _take(self, record: Booked) -> None:
+        """Believe what another ledger has booked. What a newer version may tell besides is left alone."""
+        owner = record.model, record.region or None
+        with self._lock:
+            if record.kind in SECONDS:
+                self._keep(owner, record.about, _Entry(record.until, record.kind, int(record.detail or 0) or None))
+            elif record.kind == _EVICTED:
+                self._forget(owner, record.about, record.until - SECONDS["1h"])
+            elif record.kind == _REFUSED:
+                refused = self._refusals.get(record.model, frozenset())
+                self._refusals[record.model] = refused | {Refusal(*json.loads(record.detail))}
 
 
 def effective(outline: Outline, model: Model, index: int) -> bool:
@@ -231,6 +331,10 @@ def _written(
     return points[max(read - 1, 0) : until]
 
 
-def owner_of(model: Model) -> tuple[str, str | None]:
+def _booked(kind: str, owner: _Owner, digest: bytes, until: float, detail: str = "") -> Booked:
+    return Booked(kind, owner[0], owner[1] or "", digest, until, detail)
+
+
+def owner_of(model: Model) -> _Owner:
     """Whose cache it is: the profile that was invoked (however it was named) and the Region."""
     return named_by(model.invoke_id) or model.invoke_id, model.region

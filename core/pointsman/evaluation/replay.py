@@ -174,9 +174,10 @@ def replay(
     for done, request in enumerate(ordered):
         if done % _TOLD_EVERY == 0:
             progress("replaying", done, len(ordered))
-        chosen = model or model_of(request, catalog)
         if router is not None:
             chosen = router(request, [(one, request.outline) for one in candidates], ledger, request.at)
+        else:
+            chosen = model or model_of(request, catalog)
         placement = place(request.outline, chosen, ledger, request.at)
         usage = billing.bill(request.outline, placement.points, chosen, request.at, output_tokens=request.output_tokens)
         ledger.record(request.outline, chosen, placement, usage, request.at)

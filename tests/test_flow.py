@@ -22,10 +22,12 @@ from pointsman import (
     InvalidRequestError,
     Ledger,
     NoEligibleModelError,
+    Prompt,
     Router,
     RoutingCriteria,
+    Usage,
 )
-from pointsman.flow import Failure, converse_flow
+from pointsman.flow import Failure, Reply, converse_flow
 from pointsman.local import LocalEndpoint
 from pointsman.routing import RouterRegistry
 
@@ -755,6 +757,28 @@ def test_estimates_learn_from_what_comes_back(client: Client) -> None:
 
     assert error() > 0.02
     assert error() < 0.01
+
+
+def test_what_stands_before_an_uncountable_block_teaches_too() -> None:
+    """What was read ends before the PDF, and so its tokens are known; of what was written they aren't."""
+    client = Client(None)
+    assert answered(client, b"one", Usage(input_tokens=30_000, cache_write_tokens=29_000)) is None
+    read = Usage(input_tokens=30_000, cache_read_tokens=7_600, cache_write_tokens=21_400)
+    assert answered(client, b"two", read) == pytest.approx(7_600, rel=0.02)
+
+
+def answered(client: Client, page: bytes, usage: Usage) -> int | None:
+    """The tokens of a long system prompt as they are known to its model after a reply on a PDF."""
+    context = client.context
+    document = {"document": {"format": "pdf", "name": "page", "source": {"bytes": page}}}
+    request = {"modelId": HAIKU, "system": [{"text": LONG}], "messages": [user(HELLO)]}
+    request["messages"][0]["content"].append(document)
+    flow = converse_flow(request, context, now=0.0)
+    next(flow)
+    with pytest.raises(StopIteration):
+        flow.send(Reply(usage=usage, at=1.0))
+    weights = context.counter.weights(context.catalog.resolve(HAIKU).id)
+    return None if weights is None else Prompt(request).outline(context.counter).corrected(weights).tokens_to(0)
 
 
 def test_a_cached_conversation_costs_less(client: Client) -> None:

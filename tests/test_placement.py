@@ -104,10 +104,10 @@ def test_an_assistants_beginning_is_no_last_turn_of_ours_alone() -> None:
 
 
 def test_estimates_are_corrected_by_what_a_model_has_taught() -> None:
-    """The outline's scale decides whether a prefix reaches the minimum."""
+    """The tokens as the model counts them decide whether a prefix reaches the minimum."""
     short = outline(user(400))
     assert placed(short) == []
-    assert placed(short.scaled(1.3)) == [0]
+    assert placed(short._replace(corrected_sums=(520,))) == [0]
 
 
 # --- what is warm -----------------------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pointsman import Block, CachePoint, InvalidRequestError, Outline, Prompt
 from pointsman.outline import Prefix, block_kind
 from pointsman.tokens import EstimatedTokens
+from pointsman.tokens.content import WIDTH
 
 KEY = b"a key of the tests"
 IMAGE = {"image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}
@@ -286,13 +288,12 @@ def test_what_is_not_of_converses_shape_is_not_guessed_at(content: Any) -> None:
 # --- outlines ---------------------------------------------------------------------------------------------------
 
 
-def test_an_outline_sums_tokens_and_scales_them() -> None:
-    """Tokens are cumulative, corrected by the scale; the scale changes no digest."""
+def test_an_outline_sums_tokens() -> None:
+    """Tokens are cumulative; where only the tokens of the blocks are known, there is nothing to correct them by."""
     blocks = [Block("system", None, "text", bytes([index]), 100) for index in range(3)]
     plain = Outline.of_blocks(blocks)
     assert [plain.tokens_to(index) for index in (-1, 0, 1, 2)] == [0, 100, 200, 300]
-    assert plain.scaled(1.5).tokens == 450
-    assert plain.scaled(1.5).blocks == plain.blocks
+    assert plain.corrected(np.full(WIDTH, 9.0, np.float32)) == plain
     assert plain.prefix(1) == Prefix(1, b"\x01", 200)
     assert plain.counted
 

@@ -27,7 +27,7 @@ from pointsman.cache import (
     explain_miss,
     place,
 )
-from pointsman.cache.placement import NO_POINTS
+from pointsman.cache.placement import NO_POINTS, Placement
 from pointsman.catalog import Catalog, Model
 from pointsman.errors import InvalidRequestError, NoEligibleModelError
 from pointsman.outline import Outline, Prefix
@@ -233,10 +233,10 @@ class _Story:
         set_aside: dict[str, str] = {}
         for model_id in router.model_ids:
             model = self.context.catalog.resolve(model_id, region=self.context.region)
-            scaled = self._scaled(outline, model)
-            reason = why_not(self.prompt, scaled, model, streaming=self.streaming)
+            corrected = self._corrected(outline, model)
+            reason = why_not(self.prompt, corrected, model, streaming=self.streaming)
             if reason is None:
-                able.append((model, scaled))
+                able.append((model, corrected))
             else:
                 set_aside[model.invoke_id] = reason
         if not able:
@@ -244,7 +244,7 @@ class _Story:
         unforced = [model for model, _ in able if cannot_be_forced(self.prompt, model)]
         if 0 < len(unforced) < len(able):
             set_aside |= {model.invoke_id: "can't be forced to call a tool" for model in unforced}
-            able = [(model, scaled) for model, scaled in able if model not in unforced]
+            able = [(model, corrected) for model, corrected in able if model not in unforced]
         return able, set_aside
 
     def prepare(self, model: Model, now: float) -> Call:
@@ -276,7 +276,7 @@ class _Story:
                 # What was changed may be part of the cache's key.
                 outline = prompt.outline(self.context.counter, key=ledger.key)
                 self._laid = prompt.request
-        outline = self._scaled(outline, model)
+        outline = self._corrected(outline, model)
         placement = NO_POINTS if model is self._pointless else place(outline, model, ledger, now)
         if placement.points != outline.points or (outline.misplaced and model.known):
             replacing = None if outline.misplaced else outline.points
@@ -353,8 +353,8 @@ class _Story:
             context.turns.remember(self.router, outline, model, self.decision)
         if reply.stop_reason == "guardrail_intervened":
             return  # What a guardrail blocked was never written to the cache.
-        if outline.counted:
-            context.counter.learn(model.id, estimated=outline.estimated_tokens, counted=usage.input_tokens)
+        counted = _counted(outline, model, self.placement, self.expected_read, usage)
+        context.counter.learn(model.id, contents=outline.contents, counted=counted)
         if self.placement.points:
             context.ledger.record(outline, model, self.placement, usage, now)
 
@@ -386,9 +386,8 @@ class _Story:
         called = split_router_arn(str(self.asked)) if self.router is not None else None
         return as_arn(model.invoke_id, called[1], called[2]) if called else model.invoke_id
 
-    def _scaled(self, outline: Outline, model: Model) -> Outline:
-        factor = self.context.counter.factor(model.id)
-        return outline if factor == 1.0 else outline.scaled(factor)
+    def _corrected(self, outline: Outline, model: Model) -> Outline:
+        return outline.corrected(self.context.counter.weights(model.id))
 
     def _advise(self, step: str, advice: Callable[[], _T]) -> _T | None:
         try:
@@ -398,6 +397,30 @@ class _Story:
         except Exception as exc:  # noqa: BLE001 - advice must not break the call, whatever its fault
             self.advice_failures.append(f"{step}: {type(exc).__name__}: {exc}")
             return None
+
+
+# Nearer to the end, or to what a model caches at most, the tokens up to a point say nothing of their own.
+_PART = 0.8
+
+
+def _counted(
+    outline: Outline, model: Model, placement: Placement, expected: Prefix | None, usage: Usage
+) -> list[tuple[int, int]]:
+    """Where the usage tells the tokens up to a block: of all, up to the last cache point, or what was read."""
+    cuts = []
+    cached = usage.cache_read_tokens + usage.cache_write_tokens
+    most = model.cache.maximum_tokens
+    if usage.cache_write_tokens and placement.points and (most is None or cached < _PART * most):
+        last = placement.points[-1].after
+        if last < outline.first_unknown and (not outline.counted or cached < _PART * usage.input_tokens):
+            cuts.append((last, cached))
+    if outline.counted and outline.blocks:
+        cuts.append((len(outline.blocks) - 1, usage.input_tokens))
+    # Which prefix was read isn't told: it is the expected one if about as many tokens were.
+    read = usage.cache_read_tokens
+    if not cuts and expected and expected.after < outline.first_unknown and _PART < read / expected.tokens < 1 / _PART:
+        cuts.append((expected.after, read))
+    return cuts
 
 
 # What a step may refuse for the caller's sake; anything else that it raises is its own fault.

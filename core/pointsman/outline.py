@@ -15,7 +15,8 @@ import orjson
 from xxhash import xxh3_128_digest
 
 from pointsman.errors import InvalidRequestError
-from pointsman.tokens import TokenCounter
+from pointsman.tokens import TokenCounter, Weights, sums_with
+from pointsman.tokens.content import Contents, joined, sample
 
 SECTIONS = ("tools", "system", "messages")
 TTLS = ("5m", "1h")
@@ -46,6 +47,8 @@ _RUN_MARKS = {
     for section, role in (("tools", None), ("system", None), *(("messages", role) for role in ROLES))
 }
 _COUNTABLE_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})
+# Of all prompts of this process: what a block is made of depends on nothing else.
+_CONTENTS = Contents()
 # What isn't hashed as JSON is told by its seed from JSON that reads the same.
 _TEXT_SEED, _RESULT_SEED = 1, 2
 
@@ -89,7 +92,9 @@ class Outline(NamedTuple):
     prompt has no tools.
     `hashes` name each block by itself, so that it can be found again behind another prefix. They aren't keyed, and
     stay in this process.
-    `scale` corrects the tokens for one model.
+    `contents` tell what each block is made of, so that the tokens can be corrected for one model, and the correction
+    be learnt: rows of `pointsman.tokens.content`. Empty where only the tokens are known.
+    `corrected_sums` are the `sums` as one model counts; empty as long as nothing is known of it.
     """
 
     blocks: tuple[Block, ...]
@@ -100,7 +105,8 @@ class Outline(NamedTuple):
     misplaced: bool = False
     turn: bytes | None = None
     in_tool_loop: bool = False
-    scale: float = 1.0
+    contents: bytes = b""
+    corrected_sums: tuple[int, ...] = ()
     hashes: tuple[bytes, ...] = ()
 
     @classmethod
@@ -111,19 +117,16 @@ class Outline(NamedTuple):
         kinds = frozenset(block.kind for block in blocks)
         return cls(blocks, tuple(points), kinds, sums, first_unknown)
 
-    def scaled(self, scale: float) -> Outline:
-        """The same outline with its tokens multiplied by what a model's usage has taught."""
-        return self._replace(scale=scale)
+    def corrected(self, weights: Weights | None) -> Outline:
+        """The same outline with tokens as a model counts them, by what its usage has taught."""
+        if weights is None or not self.contents:
+            return self
+        return self._replace(corrected_sums=sums_with(self.contents, weights))
 
     @property
     def tokens(self) -> int:
         """Estimated tokens of the whole prompt; blocks that can't be counted add nothing."""
         return self.tokens_to(len(self.blocks) - 1)
-
-    @property
-    def estimated_tokens(self) -> int:
-        """The same before `scale` corrects it."""
-        return self.sums[-1] if self.sums else 0
 
     @property
     def counted(self) -> bool:
@@ -132,13 +135,13 @@ class Outline(NamedTuple):
 
     def tokens_to(self, index: int) -> int:
         """Estimated tokens of the prefix that ends with the block at `index`; 0 for -1."""
-        return round(self.sums[index] * self.scale) if index >= 0 else 0
+        return (self.corrected_sums or self.sums)[index] if index >= 0 else 0
 
     def reaches(self, index: int, minimum: int | None) -> bool:
         """Whether the prefix that ends at `index` has at least `minimum` tokens, as far as can be told."""
         if minimum is None or index < 0:
             return minimum is None
-        return index >= self.first_unknown or round(self.sums[index] * self.scale) >= minimum
+        return index >= self.first_unknown or self.tokens_to(index) >= minimum
 
     def prefix(self, index: int) -> Prefix:
         """The prefix that ends with the block at `index`."""
@@ -177,12 +180,14 @@ class BlockWalk:
         self.nested: set[str] = set()
         self.misplaced = False
         self._sizes: list[int] = []
+        self._rows: list[bytes | None] = []
+        self._news: list[tuple[bytes, str, int, bytes]] = []
         self._uncounted: list[int] = []
         self._runs: list[tuple[str, str | None, int]] = []
 
     def over(self, section: str, role: str | None, blocks: Iterable[Mapping[str, Any]]) -> bool:
         """Take in the blocks of one list; whether a tool result is among them."""
-        hashes, kinds, sizes = self.hashes, self.kinds, self._sizes
+        hashes, kinds, sizes, rows, known = self.hashes, self.kinds, self._sizes, self._rows, _CONTENTS.get
         answers_tools = False
         self._runs.append((section, role, len(hashes)))
         for block in blocks:
@@ -193,9 +198,13 @@ class BlockWalk:
             kind = _KINDS.get(name, "other")
             if kind == "text" and len(block) == 1:
                 data = block[name].encode()
-                hashes.append(xxh3_128_digest(data, _TEXT_SEED))
+                digest = xxh3_128_digest(data, _TEXT_SEED)
+                hashes.append(digest)
                 kinds.append(kind)
                 sizes.append(len(data))
+                rows.append(row := known(digest))
+                if row is None:
+                    self._news.append((digest, kind, len(data), sample(data)))
                 continue
             seed = 0
             if kind == "tool_result":
@@ -203,29 +212,32 @@ class BlockWalk:
                 data = _result_bytes(block[name])
             else:
                 data = orjson.dumps(block, default=plain)
-            size = len(data)
+            digest = xxh3_128_digest(data, seed)
             if kind in _UNEVEN:
-                kind, size = self._uneven(kind, block[name], size)
-            hashes.append(xxh3_128_digest(data, seed))
+                kind, data = self._uneven(kind, block[name], data)
+            hashes.append(digest)
             kinds.append(kind)
-            sizes.append(size)
+            sizes.append(len(data))
+            rows.append(row := known(digest))
+            if row is None:
+                self._news.append((digest, kind, len(data), sample(data)))
         return answers_tools
 
-    def _uneven(self, kind: str, content: Mapping[str, Any], size: int) -> tuple[str, int]:
-        """Kind and size of a block whose bytes don't tell its tokens, or not always."""
+    def _uneven(self, kind: str, content: Mapping[str, Any], data: bytes) -> tuple[str, bytes]:
+        """Kind of a block whose bytes don't tell its tokens, or not always, and the bytes that do."""
         if kind == "tool_result":
             media = [name for one in content["content"] for name in one if name in _UNCOUNTABLE_INSIDE]
             if not media:
-                return kind, size
+                return kind, data
             self.nested.update(media)
         elif kind == "document":
             source = content.get("source") or {}
             text = source.get("bytes") or source.get("text")
             if text is not None and content.get("format", "txt") in _COUNTABLE_DOCUMENTS:
-                return kind, len(text)
+                return kind, text.encode() if isinstance(text, str) else bytes(text)
             kind = "pdf" if content.get("format") == "pdf" else kind
         self._uncounted.append(len(self.hashes))
-        return kind, 0
+        return kind, b""
 
     def _add_point(self, point: Mapping[str, Any]) -> None:
         ttl = point.get("ttl") or TTLS[0]
@@ -242,9 +254,15 @@ class BlockWalk:
         elif after >= 0:
             self.points.append(CachePoint(after, ttl))
 
-    def tokens(self, counter: TokenCounter) -> list[int | None]:
+    def contents(self) -> bytes:
+        """What each block is made of; nothing where it can't be counted."""
+        learnt = iter(_CONTENTS.learn(self._news) if self._news else ())
+        rows = [next(learnt) if row is None else row for row in self._rows]
+        return joined(rows, self._uncounted, tools="tool" in self.kinds[:1])
+
+    def tokens(self, counter: TokenCounter, contents: bytes) -> list[int | None]:
         """Tokens of each block, None where they can't be known."""
-        tokens: list[int | None] = [*counter.count(kinds=self.kinds, sizes=self._sizes)]
+        tokens: list[int | None] = [*counter.count(kinds=self.kinds, sizes=self._sizes, contents=contents)]
         for index in self._uncounted:
             tokens[index] = None
         return tokens

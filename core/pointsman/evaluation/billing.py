@@ -46,7 +46,7 @@ class BillingSimulator:
     - What lies between the read and the last effective point is written, up to the last point of one hour for an
       hour; each effective point there gets an entry.
 
-    Tokens are those of the outline's blocks as they are, without `Outline.scale`; None counts nothing.
+    Tokens are those of the outline's blocks as they are, without any correction; None counts nothing.
 
     An entry lives as long as its own point says, even if what it extends was written for less, as at the local
     endpoint: a short stretch written for an hour behind a long prefix of five minutes carries that prefix through the

@@ -20,8 +20,8 @@ from pointsman.tokens import TokenCounter
 
 _MOST_BYTES_PER_TOKEN = 8
 _WORDS_OF_A_QUESTION = 4
-# By their size alone, texts full of digits and punctuation are taken for fewer tokens than they have, and the tokenizers
-# of 2026 count a third more than those before.
+# By their size alone, texts full of digits and punctuation are taken for fewer tokens than they have, and Claude since
+# Opus 4.7 is said to take 30 % more than before (sammcj/ingest, issue 65; read 2026-11-22).
 _MOST_ABOVE_THE_COUNT = 1.5
 _PROCESS_KEY = os.urandom(32)
 
@@ -120,9 +120,7 @@ class Prompt:
                     return False
                 sizes.append(len(block["text"].encode()))
         counted = sum(counter.count(kinds=["text"] * len(sizes), sizes=sizes))
-        return counted * _MOST_ABOVE_THE_COUNT < tokens and all(
-            message["role"] in ROLES for message in self.messages
-        )
+        return counted * _MOST_ABOVE_THE_COUNT < tokens and all(message["role"] in ROLES for message in self.messages)
 
     def outline(self, counter: TokenCounter, *, key: bytes | None = None) -> Outline:
         """The prompt's blocks with their digests, keyed with `key` (by default one of this process).

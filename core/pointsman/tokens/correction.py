@@ -42,7 +42,8 @@ _PRIOR = {
     "tools": (0.0, 350.0),
 }
 _MEAN: Floats = np.array([_PRIOR[name][0] for name in COLUMNS])
-# That a tokenizer counts more or fewer of everything is the likeliest difference: one of 2026 took a third more.
+# That a tokenizer takes more or fewer of everything is the likeliest difference: Claude since Opus 4.7 is said to take
+# 30 % more than before (sammcj/ingest, issue 65; read 2026-11-22).
 _OVERALL = 0.4
 _SPREAD: Floats = np.array([_PRIOR[name][1] for name in COLUMNS])
 _PRECISION: Floats = np.linalg.inv(np.diag(_SPREAD**2) + _OVERALL**2 * np.outer(_MEAN, _MEAN)).astype(np.float64)

@@ -85,6 +85,17 @@ class TestBills:
             told = [replay(one, model=MODEL, place=placement).bill for one in (requests, sorted(requests, key=at))]
             assert told[0] == told[1], name
 
+    def test_no_token_lives_longer_than_it_was_written_for(self) -> None:
+        """An hour's point behind a prefix of five minutes doesn't carry that prefix through the hour."""
+
+        def first_5m_then_1h(outline: Outline, *_: object) -> Placement:
+            last = len(outline.blocks) - 1
+            return Placement((CachePoint(last, "1h" if last == 1 else "5m"),))
+
+        requests = [request(0, 2000), request(60, 2000, 500), request(500, 2000, 500, 100)]
+        told = replay(requests, model=MODEL, place=first_5m_then_1h)
+        assert told.usage.cache_read_tokens == 2000
+
     def test_nothing_comes_to_nothing(self) -> None:
         """An empty log is no error here."""
         told = replay([], model=MODEL)

@@ -104,9 +104,10 @@ def invocations(
 ) -> Iterator[RecordedRequest]:
     """The Converse and ConverseStream requests of model-invocation logs, from S3 or CloudWatch.
 
-    Fields as in https://docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.html and in published
-    lines of it (dheerajoruganty/aws-bedrock-logs-mcp-server, setup.md, of 2025-03-11; Panther's schema
-    AWS.BedrockModelInvocation), read on 2026-11-24. What can't be used is counted in `skipped`, by the reason.
+    The log is described at https://docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.html; fields
+    are as in published lines of it (dheerajoruganty/aws-bedrock-logs-mcp-server, setup.md, of 2025-03-11) and in
+    Panther's schema AWS.BedrockModelInvocation, read on 2026-11-24. Neither shows a body that lies in S3 by itself:
+    whatever has none in the line is passed over. What can't be used is counted in `skipped`, by the reason.
 
     Raises:
         ValueError, LookupError, TypeError: a line isn't of that form.

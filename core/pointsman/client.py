@@ -72,6 +72,7 @@ class Client:
             ledger=ledger if ledger is not None else Ledger(),
             region=region,
         )
+        self.context.ledger.share("tokens", self.context.counter)
 
     def converse(self, **request: Any) -> dict[str, Any]:
         """As boto3's; the reply has the trace under `pointsman`, and `trace.promptRouter` where a router decided.

@@ -296,7 +296,7 @@ class _Story:
             return False
         self.failed(failure, model)
         if failure.refusal is not None:
-            self.context.ledger.refuse(model, failure.refusal)
+            self.context.ledger.refuse(model, failure.refusal, failure.at)
         # Where it isn't told which point it was, or that changes nothing, the next try goes without any.
         if place(outline, model, self.context.ledger, failure.at).points == before:
             self._pointless = model
@@ -355,8 +355,7 @@ class _Story:
             return  # What a guardrail blocked was never written to the cache.
         counted = _counted(outline, model, self.placement, self.expected_read, usage)
         context.counter.learn(model.id, contents=outline.contents, counted=counted)
-        if self.placement.points:
-            context.ledger.record(outline, model, self.placement, usage, now)
+        context.ledger.record(outline, model, self.placement, usage, now)
 
     def trace(self, status: str, usage: Usage | None = None) -> Trace:
         """The story so far."""

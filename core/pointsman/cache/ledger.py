@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from pointsman.cache.courses import Courses
+from pointsman.cache.reuse import Rates, Reuse
 from pointsman.cache.sharing import Sharing, Statistic
 from pointsman.cache.stores.store import Booked, LedgerStore
 from pointsman.catalog import Model, named_by
@@ -101,6 +103,7 @@ class Ledger:
     Args:
         key: the secret that digests are keyed with; ledgers that shall agree need the same. Random by default.
         bound: prefixes kept for each model and Region.
+        reuse: what is known of how often prompts come back; learnt further with each request that is booked.
         store: where it meets the ledgers of other processes, those with the same key and of the same AWS account.
 
     Raises:
@@ -112,6 +115,7 @@ class Ledger:
         *,
         key: bytes | None = None,
         bound: int = 16_384,
+        reuse: Reuse | None = None,
         store: LedgerStore | None = None,
     ) -> None:
         if store is not None and len(key or b"") < _SHORTEST_SHARED_KEY:
@@ -120,12 +124,17 @@ class Ledger:
                 f"it has {'none' if key is None else len(key)}. Make one by os.urandom(32) and keep it as a secret."
             )
         self.key = os.urandom(32) if key is None else key
+        self.reuse = reuse if reuse is not None else Reuse()
         self._bound = bound
         self._warm: dict[tuple[str, str | None], OrderedDict[bytes, _Entry]] = {}
         self._evicted: OrderedDict[tuple[_Owner, bytes], float] = OrderedDict()
         self._refusals: dict[str, frozenset[Refusal]] = {}
         self._lock = threading.Lock()
         self._sharing = None if store is None else Sharing(store, guard=self._lock)
+        self.share("reuse", self.reuse.returns)
+        self.courses = Courses()
+        """How the conversations of each router go on: what its decisions learn from."""
+        self.share("courses", self.courses)
 
     def sync(self, now: float) -> None:
         """Exchange with the store what was booked, here and elsewhere; at most once a second, and never raising.
@@ -196,6 +205,11 @@ class Ledger:
 
         `now` is when the request was sent, so that nothing is believed warm for longer than it is.
         """
+        self.courses.served(outline, usage.output_tokens, now)
+        rates = Rates.of(model.price, usage.input_tokens, one_hour="1h" in model.cache.ttls)
+        with self._lock:
+            billed = rates.bill(usage)
+            self.reuse.sent(outline, owner_of(model), now, billed=billed, plainly=usage.input_tokens)
         points = [point for point in placement.points if effective(outline, model, point.after)]
         if not points:
             return
@@ -294,6 +308,7 @@ class Ledger:
         owner = record.model, record.region or None
         with self._lock:
             if record.kind in SECONDS:
+                self.reuse.asked_elsewhere(owner, record.about, record.until - SECONDS[record.kind])
                 self._keep(owner, record.about, _Entry(record.until, record.kind, int(record.detail or 0) or None))
             elif record.kind == _EVICTED:
                 self._forget(owner, record.about, record.until - SECONDS["1h"])

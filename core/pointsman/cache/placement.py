@@ -1,26 +1,38 @@
-"""Where cache points go on one prompt for one model. Knows outlines, rules and the ledger; no text, no HTTP."""
+"""Where cache points go on one prompt for one model: where writing costs less than what it is expected to save.
+
+Knows outlines, rules, rates, the ledger and what that has learnt of reuse; no text, no HTTP.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from pointsman.cache.ledger import Ledger, effective
+from pointsman.cache.ledger import Ledger, effective, owner_of
+from pointsman.cache.reuse import Outlook, Rates, Stretch
+from pointsman.cache.rules import callers_points, refusal_reason, refused_before, usable
 from pointsman.catalog import Model
-from pointsman.outline import SECTIONS, Block, CachePoint, Outline
+from pointsman.outline import CachePoint, Outline, Prefix
+
+# A prefix that comes so near to the model's minimum is worth a word: a little more, and it would be cached.
+_JUST_BELOW = 0.8
+_LEAST_GAIN = 1e-9
+# Where points that cost nothing go first.
+_BY_NEED = ("penultimate", "message", "static", "history", "known", "last")
 
 
 class Placement(NamedTuple):
     """All the cache points of one prompt for one model, in the order of its blocks.
 
     `by_caller` are the blocks behind which the caller had placed a point himself. `refused` are points of his that
-    the model would not take as they were, each with what was done and why.
+    the model would not take as they were, each with what was done and why. `just_below` are prefixes (tools, system
+    prompt, the whole prompt) that stand just under the model's minimum, so that they are not cached.
     """
 
     points: tuple[CachePoint, ...] = ()
     by_caller: frozenset[int] = frozenset()
     refused: tuple[tuple[CachePoint, str], ...] = ()
+    just_below: tuple[Prefix, ...] = ()
 
 
 NO_POINTS = Placement()
@@ -29,150 +41,169 @@ NO_POINTS = Placement()
 def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placement:
     """Lay cache points on a prompt for a model: the caller's, then ours as far as the model's limit goes.
 
-    Ours stand at the end of the last user turn, of the history, of the system prompt and of the tools, or as close
-    before it as the model takes a point, where the prefix reaches its minimum; and behind what is warm, where the
-    look-back from those would not find it. The TTL is 5m, or 1h where a later point of the caller has it.
+    A stretch of the prompt is written, for five minutes or an hour, where that costs less than what it is expected to
+    save when the prefix is read again (see `pointsman.cache.reuse`): alone, a write for five minutes pays from a
+    chance of (w - 1) / (1 - r) on, with w and r the prices of a write and a read. Points that are left go where they
+    cost nothing: at the cuts within what is read or written, and behind what is warm, where the look-back of the
+    others would not find it.
     """
     if not model.known:
         return _as_the_caller_wrote(outline, model, ledger)
-    rules = model.cache
-    if not outline.points and not (rules.max_points and outline.reaches(len(outline.blocks) - 1, rules.minimum_tokens)):
-        return NO_POINTS
-    kept, refused = _callers_points(outline, model, ledger) if outline.points else ((), ())
-    points = {point.after: point for point in kept}
-    for index in _candidates(outline, model, ledger, now):
-        if len(points) >= rules.max_points:
-            break
-        if index not in points:
-            points[index] = CachePoint(index, _ttl_at(index, kept) if kept else "5m")
+    if not (model.cache.max_points and outline.blocks):
+        return Placement(refused=callers_points(outline, model, ledger)[1]) if outline.points else NO_POINTS
+    stretches = ledger.reuse.stretches(outline, owner_of(model), now)
+    just_below = _just_below(outline, model, stretches)
+    if not outline.reaches(len(outline.blocks) - 1, model.cache.minimum_tokens) and not outline.points:
+        return Placement(just_below=just_below) if just_below else NO_POINTS
+    kept, refused = callers_points(outline, model, ledger) if outline.points else ((), ())
     return Placement(
-        points=tuple([points[index] for index in sorted(points)]),
+        points=_joined(kept, _Weighing(outline, model, ledger, stretches, now).points(), model.cache.max_points),
         by_caller=frozenset([point.after for point in kept]),
         refused=refused,
+        just_below=just_below,
+    )
+
+
+class _Weighing:
+    """What of one prompt is worth writing, and the points for it."""
+
+    def __init__(
+        self, outline: Outline, model: Model, ledger: Ledger, stretches: Sequence[Stretch], now: float
+    ) -> None:
+        self._outline = outline
+        self._model = model
+        self._ledger = ledger
+        self._stretches = stretches
+        self._ends = [usable(outline, model, ledger, one.end) for one in stretches]
+        self._warm = ledger.warm_prefix(outline, model, now)
+        written = ledger.written(outline, model, up_to=self._warm.after) if self._warm else None
+        self._ttl = written.ttl if written else None
+
+    def points(self) -> list[CachePoint]:
+        """Points to place, the most needed first; a TTL never rises along the prompt."""
+        until_1h, until_5m = self._worth_writing()
+        ends = [end for end in (until_5m, until_1h) if end is not None]
+        ends += self._in_sight(ends)
+        last = max(ends, default=-1)
+        ends += [end for end in self._by_need() if end < last]
+        return [
+            CachePoint(end, "1h" if until_1h is not None and end <= until_1h else "5m") for end in dict.fromkeys(ends)
+        ]
+
+    def _worth_writing(self) -> tuple[int | None, int | None]:
+        """The blocks up to which it pays to write for an hour, and further on for five minutes.
+
+        Both where the last cut is usable, and its TTL one that the prompt may have there: of the sequences in which
+        first stretches are written for an hour, then for five minutes, then none, the one expected to cost least.
+        """
+        warm = self._warm.after if self._warm else -1
+        cold = [(one, end) for one, end in zip(self._stretches, self._ends, strict=True) if one.end > warm]
+        if not cold or self._is_not_worth_it(warm):
+            return None, None
+        rates = Rates.of(self._model.price, self._outline.tokens, one_hour="1h" in self._model.cache.ttls)
+        plain, written_5m, written_1h = self._costs([one for one, _ in cold], rates)
+        ends = [None, *[end if end is not None and end > warm else None for _, end in cold]]
+        may_end = [count for count, end in enumerate(ends) if not count or end is not None]
+        best, for_1h, for_5m = plain[-1] - _LEAST_GAIN, 0, 0
+        for hours in may_end if self._may_be_1h(rates) else (0,):
+            for fives in self._ends_of_5m(hours, [one for one, _ in cold], may_end):
+                cost = written_1h[hours] + written_5m[fives] - written_5m[hours] + plain[-1] - plain[fives]
+                if cost < best:
+                    best, for_1h, for_5m = cost, hours, fives
+        return ends[for_1h], ends[for_5m] if for_5m > for_1h else None
+
+    def _is_not_worth_it(self, warm: int) -> bool:
+        """Whether the conversation has come back to nothing warm of its own before, and cost more for it."""
+        own = warm >= 0 and self._outline.blocks[warm].section == "messages"
+        return not own and self._ledger.reuse.has_been_dear(self._outline, self._stretches, owner_of(self._model))
+
+    def _may_be_1h(self, rates: Rates) -> bool:
+        """What is written for an hour behind five live minutes would be lost with them."""
+        return rates.write_1h is not None and self._ttl != "5m"
+
+    def _ends_of_5m(self, hours: int, cold: Sequence[Stretch], may_end: Sequence[int]) -> Sequence[int]:
+        """How far five minutes may follow so many stretches of an hour: a conversation keeps to one TTL.
+
+        Once a stretch of it has five minutes, all that follow have, until it has gone cold.
+        """
+        in_messages = self._warm is not None and self._outline.blocks[self._warm.after].section == "messages"
+        hour_before = hours > 0 and cold[hours - 1].kind != "static"
+        if hour_before or (self._ttl == "1h" and in_messages):
+            return (hours,)
+        return [fives for fives in may_end if fives >= hours]
+
+    def _costs(self, cold: Sequence[Stretch], rates: Rates) -> tuple[list[float], list[float], list[float]]:
+        """What the first n stretches cost from now on, if they are sent plainly, written for 5m or for 1h."""
+        outline, before = self._outline, self._warm.after if self._warm else -1
+        plain, written_5m, written_1h = [0.0], [0.0], [0.0]
+        for one in cold:
+            tokens = one.tokens
+            if outline.counted and before >= 0:
+                tokens = min(tokens, outline.tokens_to(one.end) - outline.tokens_to(before))
+            outlook: Outlook = self._ledger.reuse.outlook(one, outline, rates)
+            plain.append(plain[-1] + tokens * (1.0 + outlook.plain))
+            written_5m.append(written_5m[-1] + tokens * (rates.write_5m + outlook.written_5m))
+            written_1h.append(written_1h[-1] + tokens * ((rates.write_1h or 0.0) + outlook.written_1h))
+        return plain, written_5m, written_1h
+
+    def _in_sight(self, ends: Sequence[int]) -> list[int]:
+        """A place for a point that finds what is warm, if those at `ends` wouldn't."""
+        if self._warm is None:
+            return []
+        warm, lookback = self._warm.after, self._model.cache.lookback_blocks
+        furthest = warm + lookback + (lookback > 0)
+        if any(warm <= end <= furthest for end in ends):
+            return []
+        for index in range(warm, min(furthest, len(self._outline.blocks) - 1) + 1):
+            if effective(self._outline, self._model, index) and not refusal_reason(
+                self._outline, self._model, self._ledger, index
+            ):
+                return [index]
+        return []
+
+    def _by_need(self) -> list[int]:
+        """The cuts behind which a point may stand, first those at which a later prompt is likeliest to part."""
+        cuts = [
+            (_BY_NEED.index(one.kind), -one.end, end)
+            for one, end in zip(self._stretches, self._ends, strict=True)
+            if end is not None
+        ]
+        return [end for *_, end in sorted(cuts)]
+
+
+def _joined(kept: Sequence[CachePoint], ours: Sequence[CachePoint], most: int) -> tuple[CachePoint, ...]:
+    """The caller's points, and as many of ours as the model takes besides."""
+    points = {point.after: point.ttl for point in kept}
+    for after, ttl in ours:
+        if len(points) >= most:
+            break
+        if after not in points:
+            if any(point.ttl == "1h" and point.after > after for point in kept):
+                ttl = "1h"
+            elif any(point.ttl == "5m" and point.after < after for point in kept):
+                ttl = "5m"
+            points[after] = ttl
+    return tuple([CachePoint(after, points[after]) for after in sorted(points)])
+
+
+def _just_below(outline: Outline, model: Model, stretches: Sequence[Stretch]) -> tuple[Prefix, ...]:
+    minimum = model.cache.minimum_tokens
+    if minimum is None or outline.tokens_to(stretches[0].end) >= minimum:
+        return ()
+    ends = {one.end for one in stretches if one.kind == "static"} | {len(outline.blocks) - 1}
+    return tuple(
+        outline.prefix(end)
+        for end in sorted(ends)
+        if not outline.reaches(end, minimum) and outline.tokens_to(end) >= _JUST_BELOW * minimum
     )
 
 
 def _as_the_caller_wrote(outline: Outline, model: Model, ledger: Ledger) -> Placement:
     """For a model whose rules nobody knows: the caller's points, less those that it has refused."""
-    refusals = [(point, _refused_before(outline, model, ledger, point.after)) for point in outline.points]
+    refusals = [(point, refused_before(outline, model, ledger, point.after)) for point in outline.points]
     points = tuple(point for point, reason in refusals if reason is None)
     return Placement(
         points=points,
         by_caller=frozenset(point.after for point in points),
         refused=tuple((point, reason) for point, reason in refusals if reason is not None),
     )
-
-
-def refusal_reason(outline: Outline, model: Model, ledger: Ledger, index: int) -> str | None:
-    """Why the model would refuse a cache point behind that block, or None if it takes it."""
-    rules, block = model.cache, outline.blocks[index]
-    if not rules.max_points:
-        return f"{model.id} does not cache"
-    if block.section not in rules.sections:
-        return f"{model.id} takes no cache point in {block.section}"
-    if block.kind in rules.not_after:
-        return f"{model.id} takes no cache point after a {block.kind} block"
-    if not rules.with_tool_results and _with_tool_result(outline, index):
-        return f"{model.id} takes no cache point in a message with a tool result"
-    return _refused_before(outline, model, ledger, index)
-
-
-def _refused_before(outline: Outline, model: Model, ledger: Ledger, index: int) -> str | None:
-    block = outline.blocks[index]
-    refusals = ledger.refusals(model)
-    if refusals and any(refusal.covers(block.section, block.kind) for refusal in refusals):
-        return f"{model.id} has refused a cache point in such a place before"
-    return None
-
-
-def _callers_points(
-    outline: Outline, model: Model, ledger: Ledger
-) -> tuple[tuple[CachePoint, ...], tuple[tuple[CachePoint, str], ...]]:
-    kept: list[CachePoint] = []
-    refused: list[tuple[CachePoint, str]] = []
-    for point in outline.points:
-        reason = refusal_reason(outline, model, ledger, point.after)
-        if reason is not None:
-            refused.append((point, reason))
-            continue
-        longest = kept[-1].ttl if kept else model.cache.ttls[-1]
-        if point.ttl not in model.cache.ttls or _longer(point.ttl, longest):
-            shorter = longest if point.ttl in model.cache.ttls else model.cache.ttls[-1]
-            shorter = longest if _longer(shorter, longest) else shorter
-            refused.append((point, f"TTL {point.ttl} became {shorter}: a TTL never rises, nor exceeds the model's"))
-            point = CachePoint(point.after, shorter)
-        kept.append(point)
-    excess = kept[: max(len(kept) - model.cache.max_points, 0)]
-    refused.extend((point, f"{model.id} takes {model.cache.max_points} cache points") for point in excess)
-    return tuple(kept[len(excess) :]), tuple(refused)
-
-
-def _candidates(outline: Outline, model: Model, ledger: Ledger, now: float) -> list[int]:
-    """Blocks to place a point behind, the most valuable first."""
-    ends = _ends(outline.blocks)
-    usable = [index for end in ends if (index := _usable(outline, model, ledger, end)) is not None]
-    warm = ledger.warm_prefix(outline, model, now)
-    if warm is None:
-        return usable
-    found = ledger.readable(outline, model, [CachePoint(index) for index in usable], now)
-    takes_it = refusal_reason(outline, model, ledger, warm.after) is None
-    out_of_sight = found is None or found.after < warm.after
-    return [warm.after, *usable] if out_of_sight and takes_it else usable
-
-
-def _ends(blocks: tuple[Block, ...]) -> Iterator[int]:
-    """The ends of the last user turn, of the history, of the system prompt and of the tools."""
-    last = len(blocks) - 1
-    if last >= 0 and blocks[last].section == "messages":
-        yield last
-        history = _start_of_message(blocks, last) - 1
-        if history >= 0 and blocks[history].section == "messages":
-            yield history
-    if last < 0 or blocks[0].section == "messages":
-        return
-    for section in ("system", "tools"):
-        end = bisect_right(blocks, SECTIONS.index(section), key=_rank) - 1
-        if end >= 0 and blocks[end].section == section:
-            yield end
-
-
-def _rank(block: Block) -> int:
-    return SECTIONS.index(block.section)
-
-
-def _usable(outline: Outline, model: Model, ledger: Ledger, end: int) -> int | None:
-    """The last block up to `end`, in the same section, behind which a point is taken and caches."""
-    blocks, minimum = outline.blocks, model.cache.minimum_tokens
-    for index in range(end, -1, -1):
-        if blocks[index].section != blocks[end].section or not outline.reaches(index, minimum):
-            return None
-        if effective(outline, model, index) and refusal_reason(outline, model, ledger, index) is None:
-            return index
-    return None
-
-
-def _with_tool_result(outline: Outline, index: int) -> bool:
-    blocks = outline.blocks
-    if "tool_result" not in outline.kinds or blocks[index].section != "messages":
-        return False
-    start, end = _start_of_message(blocks, index), index
-    while end + 1 < len(blocks) and blocks[end + 1].role == blocks[index].role:
-        end += 1
-    return any(block.kind == "tool_result" for block in blocks[start : end + 1])
-
-
-def _start_of_message(blocks: tuple[Block, ...], index: int) -> int:
-    """The first block of the message that holds the block at `index`: roles alternate, so a role is a message."""
-    role = blocks[index].role
-    while index > 0 and blocks[index - 1].section == "messages" and blocks[index - 1].role == role:
-        index -= 1
-    return index
-
-
-def _ttl_at(index: int, kept: tuple[CachePoint, ...]) -> str:
-    """Never shorter than the caller's points behind it: a TTL must not rise."""
-    return "1h" if any(point.ttl == "1h" and point.after > index for point in kept) else "5m"
-
-
-def _longer(ttl: str, other: str) -> bool:
-    return ttl == "1h" and other == "5m"

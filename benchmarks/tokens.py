@@ -243,8 +243,8 @@ passages, modules, services and tasks of the one half stand in no prompt of the 
 No tokenizer of a model on Bedrock is public. The truths stand in for them: tiktoken's o200k_base and SmolLM2's, as they
 are and times 1.3, with 346 tokens where there are tools, 4 a message and 8 a tool block. The prior is fitted to
 cl100k_base, of which o200k_base is a near relation and SmolLM2's tokenizer is not. Which bytes are told apart, and how
-many are looked at, was chosen by what cl100k_base and SmolLM2's tokenizer made of prompts of both halves; o200k_base had
-no part in it.
+many are looked at, was chosen by what cl100k_base and SmolLM2's tokenizer made of prompts of both halves; o200k_base
+had no part in it.
 """
 CONVERSATIONS = """## Calls of conversations
 

@@ -16,18 +16,21 @@ from botocore.exceptions import ClientError
 
 from pointsman import (
     AsyncClient,
+    Block,
+    CachePoint,
     CacheRules,
     Catalog,
     Client,
     InvalidRequestError,
     Ledger,
     NoEligibleModelError,
-    Prompt,
+    Outline,
+    Placement,
     Router,
     RoutingCriteria,
     Usage,
 )
-from pointsman.flow import Failure, Reply, converse_flow
+from pointsman.flow import Failure, converse_flow, counted_cuts
 from pointsman.local import LocalEndpoint
 from pointsman.routing import RouterRegistry
 
@@ -759,26 +762,57 @@ def test_estimates_learn_from_what_comes_back(client: Client) -> None:
     assert error() < 0.01
 
 
-def test_what_stands_before_an_uncountable_block_teaches_too() -> None:
-    """What was read ends before the PDF, and so its tokens are known; of what was written they aren't."""
-    client = Client(None)
-    assert answered(client, b"one", Usage(input_tokens=30_000, cache_write_tokens=29_000)) is None
-    read = Usage(input_tokens=30_000, cache_read_tokens=7_600, cache_write_tokens=21_400)
-    assert answered(client, b"two", read) == pytest.approx(7_600, rel=0.02)
+@pytest.mark.parametrize(
+    ("usage", "points", "cuts"),
+    [
+        (Usage(input_tokens=9_000), (), [(2, 9_000)]),
+        (Usage(input_tokens=9_000, cache_write_tokens=5_000), (1,), [(1, 5_000), (2, 9_000)]),
+        (
+            Usage(input_tokens=9_000, cache_read_tokens=4_000, cache_write_tokens=1_000),
+            (0, 1),
+            [(1, 5_000), (2, 9_000)],
+        ),
+        (Usage(input_tokens=9_000, cache_write_tokens=8_500), (1,), [(2, 9_000)]),
+        (Usage(input_tokens=9_000, cache_read_tokens=4_000), (0, 1), [(2, 9_000)]),
+    ],
+    ids=["all", "written", "read and written", "written nearly to the end", "only read"],
+)
+def test_the_usage_tells_the_tokens_up_to_some_blocks(
+    usage: Usage, points: tuple[int, ...], cuts: list[tuple[int, int]]
+) -> None:
+    """All of a prompt, and the part before the last cache point if something was written up to it."""
+    assert cuts_of(usage, points, (4_000, 1_000, 4_000)) == cuts
 
 
-def answered(client: Client, page: bytes, usage: Usage) -> int | None:
-    """The tokens of a long system prompt as they are known to its model after a reply on a PDF."""
-    context = client.context
-    document = {"document": {"format": "pdf", "name": "page", "source": {"bytes": page}}}
-    request = {"modelId": HAIKU, "system": [{"text": LONG}], "messages": [user(HELLO)]}
-    request["messages"][0]["content"].append(document)
-    flow = converse_flow(request, context, now=0.0)
-    next(flow)
-    with pytest.raises(StopIteration):
-        flow.send(Reply(usage=usage, at=1.0))
-    weights = context.counter.weights(context.catalog.resolve(HAIKU).id)
-    return None if weights is None else Prompt(request).outline(context.counter).corrected(weights).tokens_to(0)
+def test_what_stands_before_an_uncountable_block_is_told_too() -> None:
+    """Up to a point before the PDF, or what was read of what was expected; a point behind it tells nothing."""
+    written = Usage(input_tokens=30_000, cache_write_tokens=4_100)
+    assert cuts_of(written, (0,), (4_000, None, 20)) == [(0, 4_100)]
+    assert cuts_of(written, (0, 1), (4_000, None, 20)) == []
+    read = replace(written, cache_read_tokens=4_100)
+    assert cuts_of(read, (0, 1), (4_000, None, 20), expected=0) == [(0, 4_100)]
+    assert cuts_of(replace(read, cache_read_tokens=2_000), (0, 1), (4_000, None, 20), expected=0) == []
+
+
+def test_a_model_that_caches_only_so_much_tells_nothing_there() -> None:
+    """What was cached may have ended anywhere before the point."""
+    usage = Usage(input_tokens=90_000, cache_write_tokens=20_000)
+    assert cuts_of(usage, (0,), (40_000, 50_000), model=NOVA_LITE) == [(1, 90_000)]
+
+
+def cuts_of(
+    usage: Usage,
+    points: Sequence[int],
+    tokens: Sequence[int | None],
+    *,
+    expected: int | None = None,
+    model: str = HAIKU,
+) -> list[tuple[int, int]]:
+    """What that usage tells of blocks with these tokens and points behind them."""
+    outline = Outline.of_blocks(Block("system", None, "text", bytes([at]), count) for at, count in enumerate(tokens))
+    placement = Placement(points=tuple(CachePoint(after) for after in points))
+    prefix = None if expected is None else outline.prefix(expected)
+    return counted_cuts(outline, Catalog.default().resolve(model), placement, prefix, usage)
 
 
 def test_a_cached_conversation_costs_less(client: Client) -> None:

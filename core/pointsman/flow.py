@@ -353,7 +353,7 @@ class _Story:
             context.turns.remember(self.router, outline, model, self.decision)
         if reply.stop_reason == "guardrail_intervened":
             return  # What a guardrail blocked was never written to the cache.
-        counted = _counted(outline, model, self.placement, self.expected_read, usage)
+        counted = counted_cuts(outline, model, self.placement, self.expected_read, usage)
         context.counter.learn(model.id, contents=outline.contents, counted=counted)
         context.ledger.record(outline, model, self.placement, usage, now)
 
@@ -402,10 +402,13 @@ class _Story:
 _PART = 0.8
 
 
-def _counted(
+def counted_cuts(
     outline: Outline, model: Model, placement: Placement, expected: Prefix | None, usage: Usage
 ) -> list[tuple[int, int]]:
-    """Where the usage tells the tokens up to a block: of all, up to the last cache point, or what was read."""
+    """Where the usage tells the tokens up to a block: pairs of its index and those tokens.
+
+    All where every block can be counted; up to the last cache point if something was written; else what was read.
+    """
     cuts = []
     cached = usage.cache_read_tokens + usage.cache_write_tokens
     most = model.cache.maximum_tokens

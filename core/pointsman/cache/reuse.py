@@ -24,6 +24,7 @@ from pointsman.usage import Usage
 
 STRETCHES = ("static", "known", "history", "message", "penultimate", "last")
 """Tools and system; what an earlier prompt held; from there to the last message; its blocks but two; each of those."""
+_IN_LAST_MESSAGE = ("last", "penultimate", "message")
 
 # From the second to the twentieth request of a conversation, prompts come back ever more surely.
 _TURNS = (1, 2, 3, 4, 6, 10, 20)
@@ -146,13 +147,11 @@ class Reuse:
         ends = [(end, "static", *_pace(cuts.get(blocks[end].digest), now)) for end in static_ends]
         if known > static:
             ends.append((known, "known", *pace))
-        start = _start_of_last_message(blocks, max(known, static) + 1)
-        later = ((start - 1, "history"), (last - 2, "message"), (last - 1, "penultimate"), (last, "last"))
         reached = max(known, static)
-        for end, kind in later:
+        start = _start_of_last_message(blocks, reached + 1)
+        for end in sorted({start - 1, last - 2, last - 1, last}):
             if end > reached:
-                ends.append((end, kind, *pace))
-                reached = end
+                ends.append((end, "history" if end < start else _IN_LAST_MESSAGE[last - end], *pace))
         return _measured(outline, ends)
 
     def kind(self, stretch: Stretch, outline: Outline) -> Kind:

@@ -131,9 +131,11 @@ class Correction:
         memory = _MEMORY_IN_CHANGE if self._error > _CHANGE else _MEMORY
         self._sums.squares *= memory
         self._sums.products *= memory
+        products = weight * told
+        squares = products[:, None] * told
         for sums in (self._sums, self._unshared):
-            sums.squares += weight * np.outer(told, told)
-            sums.products += weight * told
+            sums.squares += squares
+            sums.products += products
             sums.equations += 1
         self._solve()
 

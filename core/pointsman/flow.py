@@ -218,11 +218,10 @@ class _Story:
         candidates, set_aside = self._candidates(router, outline)
         order = able = [model for model, _ in candidates]
         begun = self.context.turns.begun(router, outline)
-        if begun and begun.model in (staying := {model.invoke_id: model for model in able}):
-            decision = router.stay(staying[begun.model], explored=begun.explored, propensity=begun.propensity)
-            self.context.ledger.courses.follow(
-                router.name, next(scaled for model, scaled in candidates if model.invoke_id == begun.model), now
-            )
+        if begun and begun.model in (staying := {model.invoke_id: (model, scaled) for model, scaled in candidates}):
+            model, scaled = staying[begun.model]
+            decision = router.stay(model, explored=begun.explored, propensity=begun.propensity)
+            self.context.ledger.courses.follow(router.name, scaled, now)
         else:
             decision = router.decide(self.prompt, candidates, ledger=self.context.ledger, now=now, draw=draw)
             order = ranked(router, decision)

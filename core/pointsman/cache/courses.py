@@ -160,10 +160,12 @@ class Courses:
         return None
 
     def _note(self, outline: Outline, going: Conversation) -> None:
-        for block in outline.blocks[-_ENDS:]:
-            if block.section == "messages":
-                self._ends[block.digest] = going
-                self._ends.move_to_end(block.digest)
+        last = outline.blocks[-1:]
+        # Where an earlier request ended, its own conversation goes on.
+        volatile = [block for block in outline.blocks[-_ENDS:-1] if block.section == "messages"]
+        for block in (*[one for one in volatile if one.digest not in self._ends], *last):
+            self._ends[block.digest] = going
+            self._ends.move_to_end(block.digest)
         while len(self._ends) > self._bound:
             self._ends.popitem(last=False)
 

@@ -569,6 +569,16 @@ def test_a_tool_loop_stays_on_its_model(endpoint: LocalEndpoint, boto3_client: A
     assert after["invoked_model_id"].endswith(SONNET)
 
 
+def test_a_tool_loop_teaches_how_many_requests_a_decision_binds(endpoint: LocalEndpoint, boto3_client: Any) -> None:
+    """A request that stays on its model is counted as bound, and goes on with the conversation that it belongs to."""
+    client = Client(boto3_client, routers=RouterRegistry(), clock=endpoint.settings.clock)
+    request = {"modelId": CLAUDE_ROUTER, "toolConfig": _TOOLS}
+    client.converse(**request, messages=_TOOL_LOOP[:1])
+    client.converse(**request, messages=_TOOL_LOOP)
+    (sums,) = client.context.ledger.courses.to_dict().values()
+    assert sums["bound"] == [1, 1]
+
+
 def test_another_conversation_of_the_same_tools_is_free(endpoint: LocalEndpoint, boto3_client: Any) -> None:
     """Only the same turn is held on its model; a tool loop that began with another question is not."""
     predictor = _Fixed(haiku=0.9, sonnet=0.9)

@@ -32,6 +32,8 @@ _TOLERANCE = 1.1
 _SHORTEST_SHARED_KEY = 16
 # Kinds of records in a store, besides the TTLs.
 _EVICTED, _REFUSED = "gone", "refused"
+# Before the TTL of a prefix that was read only to keep it warm: nobody has asked for it.
+_KEPT = "kept "
 # A process that starts later learns by a refusal of its own: Bedrock's rules may have changed.
 _SECONDS_REFUSALS_LIVE = 86_400.0
 
@@ -210,17 +212,35 @@ class Ledger:
         with self._lock:
             billed = rates.bill(usage)
             self.reuse.sent(outline, owner_of(model), now, billed=billed, plainly=usage.input_tokens)
-        points = [point for point in placement.points if effective(outline, model, point.after)]
+        self._believe(outline, model, placement.points, usage, now)
+
+    def refreshed(
+        self, outline: Outline, model: Model, points: Sequence[CachePoint], usage: Usage, now: float
+    ) -> None:
+        """Book a prompt that was sent only to keep its prefix warm: nobody has come back to it, here or elsewhere."""
+        self._believe(outline, model, points, usage, now, kept=True)
+
+    def _believe(
+        self,
+        outline: Outline,
+        model: Model,
+        points: Sequence[CachePoint],
+        usage: Usage,
+        now: float,
+        *,
+        kept: bool = False,
+    ) -> None:
+        points = [point for point in points if effective(outline, model, point.after)]
         if not points:
             return
         expected = self.readable(outline, model, points, now)
         cached = usage.cache_read_tokens + usage.cache_write_tokens
         with self._lock:
             owner = owner_of(model)
-            came = expected is not None and self._confirm(owner, outline, expected, usage, now)
+            came = expected is not None and self._confirm(owner, outline, expected, usage, now, kept=kept)
             for point in _written(outline, points, usage, behind=expected.after if expected and came else None):
                 counted = cached if point is points[-1] else None
-                self._book(owner, outline.blocks[point.after].digest, point.ttl, now, counted)
+                self._book(owner, outline.blocks[point.after].digest, point.ttl, now, counted, kept=kept)
 
     def refuse(self, model: Model, refusal: Refusal, now: float | None = None) -> None:
         """Remember that the model refused a cache point in such a place; where `now` is given, others learn of it."""
@@ -246,7 +266,9 @@ class Ledger:
                 return prefix._replace(tokens=entry.counted) if entry.counted else prefix
         return None
 
-    def _confirm(self, owner: _Owner, outline: Outline, expected: Prefix, usage: Usage, now: float) -> bool:
+    def _confirm(
+        self, owner: _Owner, outline: Outline, expected: Prefix, usage: Usage, now: float, *, kept: bool
+    ) -> bool:
         """Whether just what was expected was read: then refresh it. If less was, whatever is longer is gone."""
         read = usage.cache_read_tokens
         entries: Mapping[bytes, _Entry] = self._warm.get(owner, {})
@@ -255,7 +277,7 @@ class Ledger:
             if outline.counted and read > expected.tokens * _TOLERANCE:
                 return False  # Somebody else has written a longer one.
             if entry is not None:
-                self._book(owner, expected.digest, entry.ttl, now, read)
+                self._book(owner, expected.digest, entry.ttl, now, read, kept=kept)
             return True
         for index in range(expected.after, -1, -1):
             if read and outline.tokens_to(index) <= read * _TOLERANCE:
@@ -267,12 +289,14 @@ class Ledger:
                     self._sharing.book(_booked(_EVICTED, owner, digest, now + SECONDS["1h"]))
         return False
 
-    def _book(self, owner: _Owner, digest: bytes, ttl: str, now: float, counted: int | None) -> None:
-        """Book a writing or a read of our own."""
+    def _book(
+        self, owner: _Owner, digest: bytes, ttl: str, now: float, counted: int | None, *, kept: bool = False
+    ) -> None:
+        """Book a writing or a read of our own; `kept` if it was made only to keep the prefix warm."""
         expires = now + SECONDS[ttl]
         self._keep(owner, digest, _Entry(expires, ttl, counted))
         if self._sharing is not None:
-            self._sharing.book(_booked(ttl, owner, digest, expires, str(counted or "")))
+            self._sharing.book(_booked(_KEPT * kept + ttl, owner, digest, expires, str(counted or "")))
 
     def _keep(self, owner: _Owner, digest: bytes, entry: _Entry) -> None:
         evicted = self._evicted.get((owner, digest)) if self._evicted else None
@@ -307,9 +331,10 @@ class Ledger:
         """Believe what another ledger has booked. What a newer version may tell besides is left alone."""
         owner = record.model, record.region or None
         with self._lock:
-            if record.kind in SECONDS:
-                self.reuse.asked_elsewhere(owner, record.about, record.until - SECONDS[record.kind])
-                self._keep(owner, record.about, _Entry(record.until, record.kind, int(record.detail or 0) or None))
+            if (ttl := record.kind.removeprefix(_KEPT)) in SECONDS:
+                if ttl == record.kind:
+                    self.reuse.asked_elsewhere(owner, record.about, record.until - SECONDS[ttl])
+                self._keep(owner, record.about, _Entry(record.until, ttl, int(record.detail or 0) or None))
             elif record.kind == _EVICTED:
                 self._forget(owner, record.about, record.until - SECONDS["1h"])
             elif record.kind == _REFUSED:

@@ -45,6 +45,20 @@ class Chances(NamedTuple):
         return 1.0 - self.within_5m - self.within_1h
 
 
+def away(hazards: Hazards, seconds: float) -> float:
+    """The chance that a prefix hasn't come back after so many seconds, the chance of a span spread evenly over it.
+
+    What comes after the last span isn't known: there, nothing more comes back.
+    """
+    left, begins = 1.0, 0.0
+    for end, hazard in zip(SPANS, hazards, strict=True):
+        if seconds <= begins:
+            break
+        left *= (1.0 - hazard) ** (min(seconds - begins, end - begins) / (end - begins))
+        begins = end
+    return left
+
+
 class Waiting:
     """A prefix that was just asked for. `waited` is how long it was until it was asked for again; None until then."""
 

@@ -162,6 +162,21 @@ class Reuse:
             size = len(_SIZES) + 1 if attached else bisect_right(_SIZES, stretch.tokens)
         return _context(outline), stretch.kind, bisect_right(_TURNS, stretch.turn), stretch.pace, size
 
+    def waiting(self, outline: Outline, owner: tuple[str, str | None], index: int) -> Waiting | None:
+        """The wait for the next prompt that holds the block, as its last request began it; None if nothing is known.
+
+        It is that of the first cut at or behind the block.
+        """
+        cuts: Mapping[bytes, _Cut] = self._cuts.get(owner, {})
+        for block in outline.blocks[index:]:
+            if (cut := cuts.get(block.digest)) is not None:
+                return cut.waiting
+        return None
+
+    def hazards(self, waiting: Waiting) -> Hazards:
+        """For each of `SPANS`, the chance that what has waited so long comes back in it."""
+        return self.returns.hazards(waiting.kind, waiting.application)
+
     def chances(self, stretch: Stretch, outline: Outline) -> Chances:
         """How likely the stretch is to be asked for again."""
         return self.returns.chances(self.kind(stretch, outline), _application(outline))

@@ -12,9 +12,10 @@ MOST_AT_ONCE = 2_000
 class Booked(NamedTuple):
     """One record that a ledger hands over. Of those with the same `subject` the one with the later `until` counts.
 
-    `kind` is a TTL (a prefix was written or read), `gone` (a prefix was evicted), `refused` (a place for cache points
-    was), or the name of a statistic. `about` is the keyed digest of a prefix, or another name that tells records
-    apart. After `until` nobody needs the record any more. `detail` is what else there is to know.
+    `kind` is a TTL (a prefix was written or read; with `kept` before it, read only to stay warm), `gone` (a prefix was
+    evicted), `refused` (a place for cache points was), or the name of a statistic. `about` is the keyed digest of a
+    prefix, or another name that tells records apart. After `until` nobody needs the record any more. `detail` is what
+    else there is to know.
     """
 
     kind: str

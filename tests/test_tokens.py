@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman import Outline, Prompt
-from pointsman.tokens import EstimatedTokens, sums_with
+from pointsman.tokens import EstimatedTokens
 from pointsman.tokens.content import COLUMNS, WIDTH, Contents, amounts_of, joined, sample
+from pointsman.tokens.correction import sums_with
 
 Tokenizer = Callable[[str], int]
 
@@ -161,6 +162,15 @@ def test_a_prompt_is_told_the_same_whether_its_blocks_are_known_or_not() -> None
     first = of.outline(EstimatedTokens(), key=b"key")
     assert of.outline(EstimatedTokens(), key=b"key") == first
     assert first.contents
+
+
+def test_contents_can_be_left_out() -> None:
+    """Where nothing can be cached: the digests are the same, the tokens are told by size."""
+    of = Prompt.of_text("1 + 1 = 2, " * 500)
+    whole, plain = (of.outline(EstimatedTokens(), key=b"key", contents=contents) for contents in (True, False))
+    assert (plain.contents, plain.tokens) == (b"", round(5_500 / 4.3) + 3)
+    assert plain.blocks[0].digest == whole.blocks[0].digest
+    assert plain.tokens < whole.tokens
 
 
 # --- before anything is known -------------------------------------------------------------------------------------

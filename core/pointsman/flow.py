@@ -28,7 +28,7 @@ from pointsman.cache import (
     place,
 )
 from pointsman.cache.placement import NO_POINTS, Placement
-from pointsman.catalog import Catalog, Model
+from pointsman.catalog import CacheRules, Catalog, Model
 from pointsman.errors import InvalidRequestError, NoEligibleModelError
 from pointsman.outline import Outline, Prefix
 from pointsman.prompt import Prompt
@@ -191,7 +191,7 @@ class _Story:
         self.router = context.routers.router(self.asked, region=context.region)
         if self.router is None:
             model = self._named_model(self.asked)
-            self.outline = self._advise("outline", lambda: self._outlined(model.cache.minimum_tokens))
+            self.outline = self._advise("outline", lambda: self._outlined(model.cache))
             return [model]
         self.outline = self._advise("outline", lambda: self._outlined(None))
         fallback = context.catalog.resolve(self.router.fallback_model, region=context.region)
@@ -201,12 +201,16 @@ class _Story:
             return [fallback]
         return self._advise("routing", lambda: self._decide(router, outline, fallback, now, draw)) or [fallback]
 
-    def _outlined(self, minimum_tokens: int | None) -> Outline | None:
-        """The prompt's outline; None where it is plainly too short to be cached, and so there is nothing to place."""
+    def _outlined(self, rules: CacheRules | None) -> Outline | None:
+        """The prompt's outline; None where it is plainly too short to be cached, and so there is nothing to place.
+
+        Of a prompt that these rules don't let one cache, tokens needn't be exact.
+        """
         counter = self.context.counter
-        if minimum_tokens is not None and self.prompt.is_plainly_below(minimum_tokens, counter):
+        minimum = rules.minimum_tokens if rules else None
+        if minimum is not None and self.prompt.is_plainly_below(minimum, counter):
             return None
-        return self.prompt.outline(counter, key=self.context.ledger.key)
+        return self.prompt.outline(counter, key=self.context.ledger.key, contents=rules is None or rules.supported)
 
     def _named_model(self, model_id: str) -> Model:
         if split_router_arn(model_id) is not None:

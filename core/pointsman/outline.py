@@ -9,14 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from xxhash import xxh3_128_digest
 
 from pointsman.errors import InvalidRequestError
-from pointsman.tokens import TokenCounter, Weights, sums_with
+from pointsman.tokens import TokenCounter
 from pointsman.tokens.content import Contents, joined, sample
+
+if TYPE_CHECKING:
+    from pointsman.tokens.correction import Weights
 
 SECTIONS = ("tools", "system", "messages")
 TTLS = ("5m", "1h")
@@ -121,6 +124,8 @@ class Outline(NamedTuple):
         """The same outline with tokens as a model counts them, by what its usage has taught."""
         if weights is None or not self.contents:
             return self
+        from pointsman.tokens.correction import sums_with
+
         return self._replace(corrected_sums=sums_with(self.contents, weights))
 
     @property
@@ -170,10 +175,11 @@ def turn_digest(hashes: Sequence[bytes], key: bytes) -> bytes:
 class BlockWalk:
     """Gathers the blocks of one prompt; the digests are chained afterwards, when all kinds are known.
 
-    On the hot path: it sees every block of every request.
+    On the hot path: it sees every block of every request. With `contents` it looks at what each is made of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, contents: bool = True) -> None:
+        self._with_contents = contents
         self.hashes: list[bytes] = []
         self.kinds: list[str] = []
         self.points: list[CachePoint] = []
@@ -181,13 +187,14 @@ class BlockWalk:
         self.misplaced = False
         self._sizes: list[int] = []
         self._rows: list[bytes | None] = []
+        self._known = _CONTENTS.get if contents else _no_content
         self._news: list[tuple[bytes, str, int, bytes]] = []
         self._uncounted: list[int] = []
         self._runs: list[tuple[str, str | None, int]] = []
 
     def over(self, section: str, role: str | None, blocks: Iterable[Mapping[str, Any]]) -> bool:
         """Take in the blocks of one list; whether a tool result is among them."""
-        hashes, kinds, sizes, rows, known = self.hashes, self.kinds, self._sizes, self._rows, _CONTENTS.get
+        hashes, kinds, sizes, rows, known = self.hashes, self.kinds, self._sizes, self._rows, self._known
         answers_tools = False
         self._runs.append((section, role, len(hashes)))
         for block in blocks:
@@ -256,6 +263,8 @@ class BlockWalk:
 
     def contents(self) -> bytes:
         """What each block is made of; nothing where it can't be counted."""
+        if not self._with_contents:
+            return b""
         learnt = iter(_CONTENTS.learn(self._news) if self._news else ())
         rows = [next(learnt) if row is None else row for row in self._rows]
         return joined(rows, self._uncounted, tools="tool" in self.kinds[:1])
@@ -285,6 +294,10 @@ class BlockWalk:
                 update(hashes[index])
                 blocks.append(new(Block, (section, role, kinds[index], copy().digest(), tokens[index])))
         return tuple(blocks)
+
+
+def _no_content(digest: bytes, /) -> bytes:  # noqa: ARG001 - stands for a look-up
+    return b""
 
 
 def _result_bytes(result: Mapping[str, Any]) -> bytes:

@@ -122,15 +122,17 @@ class Prompt:
         counted = sum(counter.count(kinds=["text"] * len(sizes), sizes=sizes))
         return counted * _MOST_ABOVE_THE_COUNT < tokens and all(message["role"] in ROLES for message in self.messages)
 
-    def outline(self, counter: TokenCounter, *, key: bytes | None = None) -> Outline:
+    def outline(self, counter: TokenCounter, *, key: bytes | None = None, contents: bool = True) -> Outline:
         """The prompt's blocks with their digests, keyed with `key` (by default one of this process).
+
+        Without `contents` tokens are told by the blocks' sizes, and can't be corrected.
 
         Raises:
             InvalidRequestError: a message has a role, or a cache point a TTL, that there isn't.
             LookupError, TypeError, AttributeError: the request is not of Converse's shape, or holds what JSON can't.
         """
         key = key or _PROCESS_KEY
-        walk = BlockWalk()
+        walk = BlockWalk(contents=contents)
         if tools := self.tools:
             walk.over("tools", None, tools)
         if system := self.system:
@@ -144,8 +146,8 @@ class Prompt:
             if role == "user" and not in_tool_loop:
                 turn_end = len(walk.hashes)
         kinds = frozenset(walk.kinds) | walk.nested
-        contents = walk.contents()
-        tokens = walk.tokens(counter, contents)
+        rows = walk.contents()
+        tokens = walk.tokens(counter, rows)
         sums, first_unknown = summed(tokens)
         return Outline(
             blocks=walk.chained(self._root(), self._messages_root(kinds), tokens, key),
@@ -153,7 +155,7 @@ class Prompt:
             kinds=kinds,
             sums=sums,
             first_unknown=first_unknown,
-            contents=contents,
+            contents=rows,
             misplaced=walk.misplaced,
             turn=turn_digest(walk.hashes[:turn_end], key) if "tool" in kinds else None,
             in_tool_loop=in_tool_loop,

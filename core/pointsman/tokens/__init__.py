@@ -4,7 +4,6 @@ Bedrock's CountTokens refuses the newest models and a tokenizer costs several ti
 tokenized here.
 """
 
-from pointsman.tokens.correction import Weights, sums_with
 from pointsman.tokens.counter import EstimatedTokens, TokenCounter
 
-__all__ = ["EstimatedTokens", "TokenCounter", "Weights", "sums_with"]
+__all__ = ["EstimatedTokens", "TokenCounter"]

@@ -10,11 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # It takes longer to load than all the rest, and is of no use to who never sends a prompt worth caching.
+    import numpy as np
+    from numpy.typing import NDArray
 
-Amounts = NDArray[np.float32]
+Amounts: TypeAlias = "NDArray[np.float32]"
 
 COLUMNS = (
     # bytes, and how many of them are ...
@@ -35,7 +38,7 @@ _RENDERED = {kind: COLUMNS.index(kind) for kind in ("tool", "tool_use", "tool_re
 _BLOCKS, _TOOLS = COLUMNS.index("blocks"), COLUMNS.index("tools")
 _TO_ITS_BYTES = COLUMNS.index("tool_bytes") - COLUMNS.index("tool")
 _NOTHING = bytes(ROW_BYTES)
-_A, _LOWER_A, _ZERO, _SPACE, _TAB = (np.uint8(ord(one)) for one in "Aa0 \t")
+_A, _LOWER_A, _ZERO, _SPACE, _TAB = (ord(one) for one in "Aa0 \t")
 
 # Of every block eight windows of 256 bytes: with four, errors after 200 calls were 1.5 % rather than 1.2 %.
 _WINDOWS, _WINDOW = 8, 256
@@ -81,6 +84,8 @@ def sample(data: bytes) -> bytes:
 
 def amounts_of(blocks: Sequence[tuple[bytes, str, int, bytes]]) -> Amounts:
     """A row of `COLUMNS` for each digest, kind, size and sample."""
+    import numpy as np
+
     samples = [sample for _, _, _, sample in blocks]
     sizes = np.array([size for _, _, size, _ in blocks], np.float32)
     lengths = np.array([len(one) for one in samples])
@@ -104,6 +109,8 @@ def joined(rows: Sequence[bytes], uncounted: Sequence[int], *, tools: bool) -> b
             rows[index] = _NOTHING
     if not tools or not rows:
         return b"".join(rows)
+    import numpy as np
+
     first = np.frombuffer(rows[0], np.float32).copy()
     first[_TOOLS] = 1
     return b"".join([first.tobytes(), *rows[1:]])
@@ -111,11 +118,15 @@ def joined(rows: Sequence[bytes], uncounted: Sequence[int], *, tools: bool) -> b
 
 def amounts(rows: bytes) -> Amounts:
     """A row of `COLUMNS` for each block, from what `joined` gave."""
+    import numpy as np
+
     return np.frombuffer(rows, np.float32).reshape(-1, WIDTH)
 
 
 def _counted(samples: Sequence[bytes], lengths: NDArray[np.intp]) -> NDArray[np.uint16]:
     """For each sample how many of its bytes are what, in the order of `COLUMNS`."""
+    import numpy as np
+
     # A NUL before the first and behind each is of no class and so parts the pairs.
     every = np.frombuffer(b"\0".join([b"", *samples, b""]), np.uint8)
     before, at = every[:-1], every[1:]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pointsman.tokens.content import COLUMNS, amounts
-from pointsman.tokens.correction import Correction, Weights, estimated
+
+if TYPE_CHECKING:
+    from pointsman.tokens.correction import Correction, Weights
 
 # Tokens per UTF-8 byte of what is known by its size only. Against a public Claude tokenizer four characters a token
 # came out 12 % high on prose and 33 % low on JSON (measured 2026-11-22). Bytes, since other scripts take more tokens
@@ -45,7 +45,9 @@ class EstimatedTokens:
     def count(self, *, kinds: Sequence[str], sizes: Sequence[int], contents: bytes = b"") -> Sequence[int]:
         """Tokens of each block, as long as nothing is known of the model."""
         if contents:
-            tokens: list[int] = estimated(amounts(contents)).astype(np.int64).tolist()
+            from pointsman.tokens.correction import estimated
+
+            tokens: list[int] = estimated(amounts(contents)).astype("int64").tolist()
             return tokens
         per_byte = _TOKENS_PER_BYTE.get
         return [
@@ -67,7 +69,7 @@ class EstimatedTokens:
             return
         rows = amounts(contents)
         for after, tokens in counted:
-            total = rows[: after + 1].sum(axis=0, dtype=np.float64)
+            total = rows[: after + 1].sum(axis=0, dtype="float64")
             with self._lock:
                 self._of(model_id).learn(total, tokens)
 
@@ -103,6 +105,8 @@ class EstimatedTokens:
         Raises:
             ValueError, LookupError, TypeError: it is something else.
         """
+        from pointsman.tokens.correction import Correction
+
         counter = cls()
         if tuple(told["columns"]) == COLUMNS:
             counter._corrections = {one: Correction.from_dict(learnt) for one, learnt in told["models"].items()}
@@ -111,6 +115,8 @@ class EstimatedTokens:
     def _of(self, model_id: str) -> Correction:
         correction = self._corrections.get(model_id)
         if correction is None:
+            from pointsman.tokens.correction import Correction
+
             correction = self._corrections[model_id] = Correction()
             if len(self._corrections) > _MOST_MODELS:
                 del self._corrections[next(iter(self._corrections))]

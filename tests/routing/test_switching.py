@@ -92,15 +92,16 @@ def test_where_no_request_follows_nothing_is_added() -> None:
 
 
 def test_the_tier_that_a_conversation_grows_into_counts() -> None:
-    """Warming a model whose price rises above 100k tokens is worth less right before it than far from it."""
+    """Warming a model whose price rises above 100k tokens is worth less if the conversation will grow past them."""
     haiku, opus = (CATALOG.resolve(f"anthropic.claude-{name}") for name in ("haiku-5-5", "opus-5-5"))
     flat = replace(haiku, price=replace(haiku.price, tiers=()))  # type: ignore[type-var]  # it has a price
 
-    def saved(cheap: Model, tokens: int) -> float:
-        return -added(dear=standing(opus, 1_000), cheap=standing(cheap, tokens, None), tokens=tokens, requests=30)
+    def saved(cheap: Model, growth: float) -> float:
+        warmed = standing(cheap, 60_000, None)
+        return -added(changed(growth=growth), dear=standing(opus, 1_000), cheap=warmed, tokens=60_000, requests=30)
 
-    assert saved(haiku, 20_000) == pytest.approx(saved(flat, 20_000))
-    assert saved(haiku, 95_000) != pytest.approx(saved(flat, 95_000), rel=0.05)
+    assert saved(haiku, 100) == pytest.approx(saved(flat, 100))
+    assert saved(haiku, 10_000) != pytest.approx(saved(flat, 10_000), rel=0.05)
 
 
 def test_models_that_do_not_cache_leave_nothing_behind() -> None:
@@ -109,12 +110,15 @@ def test_models_that_do_not_cache_leave_nothing_behind() -> None:
     assert added(dear=standing(plain[0], 40_000, None), cheap=standing(plain[1], 40_000, None)) == pytest.approx(0)
 
 
-def test_an_hour_outlasts_the_pauses_that_five_minutes_do_not() -> None:
-    """With many pauses of ten minutes, what is written for an hour is worth more later on."""
-    pauses = changed(pauses_5m=(0.5, *(0.0,) * 11, 0.5), pauses_1h=(0.5, 0.0, 0.5, *(0.0,) * 10), still_adequate=0.9)
-    short = added(pauses, cheap=standing(CHEAP, 40_000, None))
-    long = added(pauses, cheap=standing(CHEAP, 40_000, None, "1h"), dear=standing(STRONG, 1_000, 20, "1h"), ttl="1h")
-    assert long < short
+def test_an_hour_goes_by_its_own_pauses() -> None:
+    """What is written for an hour is worth more later on where pauses stay within it, not only within 5m."""
+
+    def saved(pauses: tuple[float, ...]) -> float:
+        outlook = changed(pauses_5m=(0.5, *(0.0,) * 11, 0.5), pauses_1h=pauses, still_adequate=0.9)
+        cheap, dear = standing(CHEAP, 40_000, None, "1h"), standing(STRONG, 1_000, 20, "1h")
+        return -added(outlook, cheap=cheap, dear=dear, ttl="1h")
+
+    assert saved((0.5, 0.0, 0.5, *(0.0,) * 10)) > saved((0.5, *(0.0,) * 11, 0.5))
 
 
 @settings(max_examples=25, deadline=None)

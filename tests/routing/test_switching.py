@@ -86,6 +86,13 @@ def test_a_cheap_model_made_warm_saves_later() -> None:
     assert added(changed(still_adequate=0.99, adequate_again=0.9), cheap=standing(CHEAP, 40_000, None)) < 0
 
 
+@pytest.mark.parametrize("tokens", [1, 22, 150, 2_000])
+def test_no_more_is_added_than_one_writing_of_the_prompt(tokens: int) -> None:
+    """A first question of a few tokens goes to the cheap model: later on, the strong one can still be written to."""
+    dear, cheap = standing(STRONG, tokens, None), standing(CHEAP, tokens, None)
+    assert added(dear=dear, cheap=cheap, tokens=tokens, requests=1) <= 3 * 1.25 * tokens * 1e-6
+
+
 def test_where_no_request_follows_nothing_is_added() -> None:
     """A conversation that is surely over has no later turns."""
     assert added(changed(going_on=(0.0,) * len(OUTLOOK.going_on))) == 0

@@ -110,7 +110,9 @@ def added_later(dear: Standing, cheap: Standing, outlook: Outlook, *, ttl: str, 
         if weight:
             on_dear, on_cheap = _values(dear.tariff, cheap.tariff, outlook, ttl, place, octave)
             added += weight * (_at(on_cheap, *after_cheap) - _at(on_dear, *after_dear))
-    return added * 1e-6
+    # Whatever follows, no more can be lost than one writing of this prompt: small ones lie below the grid.
+    most, least = (standing.tariff.at(tokens).write * tokens for standing in (dear, cheap))
+    return min(max(added, -least), most) * 1e-6
 
 
 _Values = list[list[float]]

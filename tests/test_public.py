@@ -23,6 +23,7 @@ PROMISED = [
     "Drift",
     "FeedbackLog",
     "InvalidRequestError",
+    "KeepAlive",
     "Ledger",
     "LedgerStore",
     "MissReason",

@@ -87,6 +87,7 @@ def test_a_trace_is_plain_json() -> None:
             "output_tokens": 100,
         },
         "advice_failures": ["routing: KeyError: 'x'"],
+        "keep_alive": False,
     }
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         PromptRouterError,
     )
     from pointsman.feedback import FeedbackLog
+    from pointsman.keep_alive import KeepAlive
     from pointsman.outline import Block, Outline
     from pointsman.pricing import Price
     from pointsman.prompt import Prompt
@@ -56,6 +57,7 @@ _HOME = {
     "Drift": "cache",
     "FeedbackLog": "feedback",
     "InvalidRequestError": "errors",
+    "KeepAlive": "keep_alive",
     "Ledger": "cache",
     "LedgerStore": "cache",
     "MissReason": "cache",
@@ -97,6 +99,7 @@ __all__ = [
     "Drift",
     "FeedbackLog",
     "InvalidRequestError",
+    "KeepAlive",
     "Ledger",
     "LedgerStore",
     "MissReason",

@@ -16,6 +16,7 @@ from pointsman.cache import Drift, Ledger
 from pointsman.catalog import Catalog
 from pointsman.errors import InvalidRequestError
 from pointsman.flow import Call, Context, Failure, Reply, converse_flow
+from pointsman.keep_alive import KeepAlive, Kept, Line
 from pointsman.routing import Router, RouterRegistry
 from pointsman.stream import ReplyStream
 from pointsman.trace import Trace
@@ -43,6 +44,7 @@ class Client:
         random: where routers with a share of `exploration` draw from.
         on_trace: called with the `Trace` of every request that reached Bedrock, also of streams that were left.
         on_alarm: called with a `Drift` when far less is read from a model's cache than should be, once per episode.
+        keep_alive: re-sends prefixes before their TTL ends, where that pays; may be shared by clients of one clock.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class Client:
         random: Random | None = None,
         on_trace: Callable[[Trace], object] | None = None,
         on_alarm: Callable[[Drift], object] | None = None,
+        keep_alive: KeepAlive | None = None,
     ) -> None:
         self._client = boto3_client
         self._clock = clock
         self._random = random or Random()
         self._on_trace = on_trace
         self._on_alarm = on_alarm
+        self._keep_alive = keep_alive
         catalog = catalog or (routers.catalog if isinstance(routers, RouterRegistry) else Catalog.default())
         region = region_of(boto3_client)
         if not isinstance(routers, RouterRegistry):
@@ -73,6 +77,7 @@ class Client:
             region=region,
         )
         self.context.ledger.share("tokens", self.context.counter)
+        self._line = Line(lambda **request: self._client.converse(**request), self.context, clock, self._tell)
 
     def converse(self, **request: Any) -> dict[str, Any]:
         """As boto3's; the reply has the trace under `pointsman`, and `trace.promptRouter` where a router decided.
@@ -158,12 +163,14 @@ class _Drive:
         client.context.ledger.sync(now)
         self._flow = converse_flow(request, client.context, now=now, streaming=streaming, draw=client._random.random())
         self._call: Call = next(self._flow)
+        self._kept: Kept | None = None
         self.trace: Trace | None = None
 
     def call_until_answered(self, operation: Callable[..., Any]) -> Any:
         """Make the call that the flow wants, and the next one if that failed, until one is answered."""
         self._open = operation
         while True:
+            self._release()
             try:
                 return operation(**self._call.request)
             except Exception as exc:  # noqa: BLE001 - the flow raises it again, unless another model may serve
@@ -190,11 +197,21 @@ class _Drive:
         except StopIteration as done:
             trace: Trace = done.value
         self.trace = trace
+        _call("keep-alive", self._keep, trace)
         self._client._tell(trace)
         if isinstance(outcome, Failure):
             outcome.error.pointsman = trace.to_dict()  # type: ignore[attr-defined]  # for the caller
             raise outcome.error
         return True
+
+    def _release(self) -> None:
+        keep_alive, call = self._client._keep_alive, self._call
+        if keep_alive is not None and call.outline is not None:
+            self._kept = keep_alive.release(call.model, call.outline)
+
+    def _keep(self, trace: Trace) -> None:
+        if self._client._keep_alive is not None:
+            self._client._keep_alive.keep(self._client._line, self._call.request, trace, before=self._kept)
 
     def decorate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The reply, or a stream's metadata, with the trace; nothing else in it changes."""

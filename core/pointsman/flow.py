@@ -43,10 +43,11 @@ _T = TypeVar("_T")
 
 
 class Call(NamedTuple):
-    """A Converse request to send as it is, and the model that it invokes."""
+    """A Converse request to send as it is, the model that it invokes, and its outline, if it has one."""
 
     model: Model
     request: dict[str, Any]
+    outline: Outline | None = None
 
 
 class Reply(NamedTuple):
@@ -262,7 +263,7 @@ class _Story:
         request = dict(self._laid)
         if self.router is not None:
             request["modelId"] = model.invoke_id
-        return Call(model=model, request=request)
+        return Call(model=model, request=request, outline=self.placed_on)
 
     def _plain(self, model: Model | None) -> None:
         self.model = model

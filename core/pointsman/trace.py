@@ -34,6 +34,7 @@ class Trace:
     `drift` is the alarm, on the one request that set it off.
     `at` is when the call was sent, in seconds of the client's clock.
     `advice_failures` name the steps that went wrong, without which the call went out all the same.
+    `keep_alive`: nobody asked for it, it was sent to keep a prefix warm (see `pointsman.KeepAlive`).
     """
 
     asked: str
@@ -52,6 +53,7 @@ class Trace:
     at: float | None = None
     miss: MissReason | None = None
     drift: Drift | None = None
+    keep_alive: bool = False
 
     @property
     def cost(self) -> Cost | None:
@@ -83,6 +85,7 @@ class Trace:
             "cost": cost.to_dict() if cost else None,
             "cost_without_cache": None if uncached is None else str(uncached),
             "advice_failures": list(self.advice_failures),
+            "keep_alive": self.keep_alive,
         }
 
     def _placement(self) -> dict[str, Any]:

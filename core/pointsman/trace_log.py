@@ -57,11 +57,13 @@ class TraceLog:
         self._lock = threading.Lock()
 
     def __call__(self, trace: Trace) -> None:
-        """Write one trace.
+        """Write one trace; nothing of a request that was sent only to keep a prefix warm: it is not traffic.
 
         Raises:
             OSError: the file can't be written.
         """
+        if trace.keep_alive:
+            return
         blocks = trace.outline.blocks if trace.outline is not None else ()
         with self._lock:
             self._forget_if_replaced()

@@ -85,6 +85,8 @@ class DriftAlarm:
                 del self._calls[next(iter(self._calls))]
             calls = self._calls.setdefault(model, deque(maxlen=CALLS))
             calls.append(_Observed(should, min(read, should), reason))
+            if read >= LOW_SHARE * should and model not in self._ringing:
+                return None
             return self._judged(model, calls)
 
     def _judged(self, model: str, calls: deque[_Observed]) -> Drift | None:

@@ -159,6 +159,12 @@ class Ledger:
         """The longest prefix believed readable from the model's cache now, wherever a point would have to stand."""
         return self._longest(outline, model, range(len(outline.blocks) - 1, -1, -1), now)
 
+    def ttl_of(self, prefix: Prefix, model: Model) -> str | None:
+        """The TTL that a prefix was written with, if it is known to have been."""
+        entries: Mapping[bytes, _Entry] = self._warm.get(owner_of(model), {})
+        entry = entries.get(prefix.digest)
+        return entry.ttl if entry else None
+
     def readable(self, outline: Outline, model: Model, points: Sequence[CachePoint], now: float) -> Prefix | None:
         """The longest warm prefix that a request with these points would read.
 

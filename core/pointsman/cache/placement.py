@@ -57,7 +57,7 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
         return Placement(just_below=just_below) if just_below else NO_POINTS
     kept, refused = callers_points(outline, model, ledger) if outline.points else ((), ())
     return Placement(
-        points=_joined(kept, _Weighing(outline, model, ledger, stretches, now).points(), model.cache.max_points),
+        points=_joined(kept, _Weighing(outline, model, ledger, stretches, now).points(kept), model.cache.max_points),
         by_caller=frozenset([point.after for point in kept]),
         refused=refused,
         just_below=just_below,
@@ -76,14 +76,16 @@ class _Weighing:
         self._stretches = stretches
         self._ends = [usable(outline, model, ledger, one.end) for one in stretches]
         self._warm = ledger.warm_prefix(outline, model, now)
-        written = ledger.written(outline, model, up_to=self._warm.after) if self._warm else None
-        self._ttl = written.ttl if written else None
+        self._ttl = ledger.ttl_of(self._warm, model) if self._warm else None
 
-    def points(self) -> list[CachePoint]:
-        """Points to place, the most needed first; a TTL never rises along the prompt."""
+    def points(self, kept: Sequence[CachePoint]) -> list[CachePoint]:
+        """Points to place beside those kept of the caller's, the most needed first; a TTL never rises along the prompt.
+
+        The first need is to read what is warm: where there is but one place, nothing new is written.
+        """
         until_1h, until_5m = self._worth_writing()
         ends = [end for end in (until_5m, until_1h) if end is not None]
-        ends += self._in_sight(ends)
+        ends = self._in_sight([*ends, *[point.after for point in kept]]) + ends
         last = max(ends, default=-1)
         ends += [end for end in self._by_need() if end < last]
         return [
@@ -152,7 +154,7 @@ class _Weighing:
             return []
         warm, lookback = self._warm.after, self._model.cache.lookback_blocks
         furthest = warm + lookback + (lookback > 0)
-        if any(warm <= end <= furthest for end in ends):
+        if any(warm <= end <= furthest and effective(self._outline, self._model, end) for end in ends):
             return []
         for index in range(warm, min(furthest, len(self._outline.blocks) - 1) + 1):
             if effective(self._outline, self._model, index) and not refusal_reason(

@@ -114,6 +114,7 @@ class Returns:
         self._overall: dict[Kind, _Seen] = {}
         self._applications: OrderedDict[bytes, dict[Kind, _Seen]] = OrderedDict()
         self._waiting: list[deque[Waiting]] = [deque() for _ in SPANS]
+        self._under_watch = 0
         self._new: dict[Kind, _Seen] = {}
         self._latest = float("-inf")
         self.counted = 0
@@ -144,7 +145,8 @@ class Returns:
     def watch(self, kind: Kind, application: bytes | None, now: float) -> Waiting:
         """A prefix of that kind was asked for."""
         waiting = Waiting(kind, application, now)
-        if sum(map(len, self._waiting)) < _MOST_WAITING:
+        if self._under_watch < _MOST_WAITING:
+            self._under_watch += 1
             self._waiting[0].append(waiting)
         return waiting
 
@@ -153,6 +155,7 @@ class Returns:
         if now < self._latest - _BACKWARDS_SECONDS:
             for queue in self._waiting:
                 queue.clear()
+            self._under_watch = 0
             self._latest = now
         self._latest = max(self._latest, now)
         for span, end in enumerate(SPANS):
@@ -163,6 +166,8 @@ class Returns:
                 self._count(waiting, span, came)
                 if not came and span + 1 < len(SPANS):
                     self._waiting[span + 1].append(waiting)
+                else:
+                    self._under_watch -= 1
 
     def _count(self, waiting: Waiting, span: int, came: bool) -> None:
         kind, application = waiting.kind, waiting.application
@@ -186,7 +191,7 @@ class Returns:
             seen = self._overall.setdefault(_kind(name), _Seen())
             for span in range(len(SPANS)):
                 seen.count(span, returned[span], waited[span])
-        self.counted += 1
+                self.counted += int(waited[span])
 
     def to_dict(self) -> dict[str, Any]:
         """All that was counted, as plain JSON for `add`. Applications are not in it: digests stay in the process."""

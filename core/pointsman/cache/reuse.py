@@ -71,6 +71,15 @@ class Rates(NamedTuple):
         (https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html, read 2026-11-22).
         """
         price = price.at(input_tokens) if price else None
+        known = _rates.get((id(price), one_hour))
+        if known is None or known[0] is not price:
+            if len(_rates) >= _MOST_RATES:
+                _rates.clear()
+            known = _rates[id(price), one_hour] = price, cls._of(price, one_hour=one_hour)
+        return known[1]
+
+    @classmethod
+    def _of(cls, price: Price | None, *, one_hour: bool) -> Rates:
         if price is None or not price.input or price.cache_read is None or "5m" not in price.cache_write:
             return cls(0.1, 1.25, 2.0 if one_hour else None)
         hour = price.cache_write.get("1h") if one_hour else None
@@ -79,6 +88,11 @@ class Rates(NamedTuple):
             float(price.cache_write["5m"] / price.input),
             None if hour is None else float(hour / price.input),
         )
+
+
+# By identity: a price holds a dict, and to divide its Decimals costs more than all else of a placement.
+_rates: dict[tuple[int, bool], tuple[Price | None, Rates]] = {}
+_MOST_RATES = 512
 
 
 class Stretch(NamedTuple):
@@ -134,6 +148,7 @@ class Reuse:
         self._of_known: dict[tuple[str, str, bytes | None, Rates], list[_ByPace]] = {}
         self._of_known_before = self._of_known
         self._counted = 0
+        self._latest: tuple[Outline, tuple[str, str | None], list[Stretch]] | None = None
 
     def stretches(self, outline: Outline, owner: tuple[str, str | None], now: float) -> list[Stretch]:
         """How the prompt may be parted from by later ones, from start to end. `owner` names the model's cache."""
@@ -152,13 +167,16 @@ class Reuse:
         for end in sorted({start - 1, last - 2, last - 1, last}):
             if end > reached:
                 ends.append((end, "history" if end < start else _IN_LAST_MESSAGE[last - end], *pace))
-        return _measured(outline, ends)
+        stretches = _measured(outline, ends)
+        self._latest = outline, owner, stretches
+        return stretches
 
     def kind(self, stretch: Stretch, outline: Outline) -> Kind:
         """What the stretch is counted as."""
         size = 0
         if stretch.kind not in ("static", "known"):
-            attached = stretch.turn == 1 and not _MEDIA.isdisjoint(outline.kinds)
+            # Not what lies within tool results: recorded outlines don't tell of it.
+            attached = stretch.turn == 1 and not _MEDIA.isdisjoint(outline.kinds) and _is_attached(outline.blocks)
             size = len(_SIZES) + 1 if attached else bisect_right(_SIZES, stretch.tokens)
         return _context(outline), stretch.kind, bisect_right(_TURNS, stretch.turn), stretch.pace, size
 
@@ -235,7 +253,9 @@ class Reuse:
         """
         self.returns.pass_time(now)
         cuts = self._cuts.setdefault(owner, OrderedDict())
-        stretches = self.stretches(outline, owner, now)
+        latest = self._latest
+        placed = latest is not None and latest[0] is outline and latest[1] == owner
+        stretches = latest[2] if latest and placed else self.stretches(outline, owner, now)
         blocks, application = outline.blocks, _application(outline)
         for stretch in stretches:
             cut = cuts.get(blocks[stretch.end].digest)
@@ -243,11 +263,15 @@ class Reuse:
                 if cut.waiting is not None:
                     cut.waiting.returned(now)
                 cut = cut.before
-        known = next((cuts[blocks[one.end].digest] for one in stretches if one.kind == "known"), None)
+        known = next((cuts.get(blocks[one.end].digest) for one in stretches if one.kind == "known"), None)
         billed, plainly = (billed + known.billed, plainly + known.plainly) if known else (billed, plainly)
         before: _Cut | None = None
+        done: set[bytes] = set()
         for stretch in stretches:
             digest = blocks[stretch.end].digest
+            if digest in done:
+                continue  # Prefixes of one prompt differ, but a log may say otherwise; a circle would never end.
+            done.add(digest)
             cut = cuts.setdefault(digest, _Cut())
             cuts.move_to_end(digest)
             cut.before, cut.turn = before, stretch.turn
@@ -345,6 +369,10 @@ def _deepest(blocks: tuple[Block, ...], cuts: Mapping[bytes, _Cut], static: int)
         if blocks[index].digest in cuts:
             return index
     return -1
+
+
+def _is_attached(blocks: tuple[Block, ...]) -> bool:
+    return any(block.kind in _MEDIA for block in blocks)
 
 
 def _measured(outline: Outline, ends: list[tuple[int, str, int, int]]) -> list[Stretch]:

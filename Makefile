@@ -31,6 +31,8 @@ bench-routing: $(VENV)/.dev
 
 bench-caching: $(VENV)/.dev $(VENV)/.tokenizers
 	$(RUN)/python benchmarks/caching.py --data $(DATA)
+	$(RUN)/python benchmarks/caching_keepalive.py --data $(DATA)
+	$(RUN)/python benchmarks/caching_routing.py --data $(DATA)
 	$(RUN)/python benchmarks/tokens.py --data $(DATA) --tokenizers $(VENV)/tokenizers
 
 docs: $(VENV)/.dev
@@ -39,6 +41,7 @@ docs: $(VENV)/.dev
 train: $(VENV)/.dev
 	$(RUN)/python training/familiarity.py --data $(DATA)
 	$(RUN)/python training/heads.py --data $(DATA)
+	$(RUN)/python training/reuse.py --data $(DATA)
 
 guides: $(VENV)/.dev
 	$(RUN)/python examples/make_guides.py

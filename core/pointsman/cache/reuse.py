@@ -280,6 +280,7 @@ class Reuse:
             before = cut
         while len(cuts) > _MOST_CUTS:
             cuts.popitem(last=False)
+        self._latest = None
 
     def asked_elsewhere(self, owner: tuple[str, str | None], digest: bytes, at: float) -> None:
         """Another process has read the prefix at that time: it has come back, if not to us."""

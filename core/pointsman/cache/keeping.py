@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pointsman.cache.ledger import SECONDS, Ledger, effective, owner_of
+from pointsman.cache.ledger import SECONDS, Ledger, Written, effective, owner_of
 from pointsman.cache.returns import SPANS, Hazards, Waiting, away
 from pointsman.cache.reuse import Rates
 from pointsman.catalog import Model
@@ -50,9 +50,9 @@ def worth_a_ping(
 ) -> Ping | None:
     """The prefix behind one of these points that it pays most to keep warm, or None where none pays.
 
-    A ping costs the read of the prefix and the rest of its request, and saves what writing the prefix anew costs more
-    than a read, with the chance that somebody comes back in the minutes that it adds; later pings count as far as they
-    pay too.
+    A ping costs the read of the prefix and the rest of its request. It saves what writing anew costs more than a read,
+    for as much of the prefix as would go cold, with the chance that somebody comes back in the minutes that it adds;
+    later pings count as far as they pay too.
 
     Args:
         points: those of the last request; once one was pinged for, that one alone.
@@ -89,12 +89,24 @@ def _ping(
     gain = _gain(
         ledger.reuse.hazards(waiting),
         warm_until=written.expires - waiting.since,
-        saved=(rates.write_5m - rates.read) * tokens,
+        saved=(rates.write_5m - rates.read) * _going_cold(outline, model, ledger, written),
         cost=rates.read * tokens + rest,
         most=most,
     )
     at = max(written.expires - MARGIN_SECONDS, now)
     return Ping(point.after, tokens, at, written.expires, gain, waiting)
+
+
+def _going_cold(outline: Outline, model: Model, ledger: Ledger, kept: Written) -> int:
+    """The tokens of the prefix that don't stay warm without a ping, as those of a shorter one do: for an hour, mostly."""
+    until = kept.expires + SECONDS[TTL] - MARGIN_SECONDS
+    within: Written | None = kept
+    while within is not None and (within is kept or within.expires < until):
+        within = ledger.written(outline, model, up_to=within.prefix.after - 1)
+    if within is None:
+        return kept.prefix.tokens
+    # Both as estimated: of one the tokens may have been billed, and of the other not.
+    return outline.tokens_to(kept.prefix.after) - outline.tokens_to(within.prefix.after)
 
 
 def _gain(hazards: Hazards, *, warm_until: float, saved: float, cost: float, most: int) -> float:

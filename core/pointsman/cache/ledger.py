@@ -214,15 +214,16 @@ class Ledger:
         `now` is when the request was sent, so that nothing is believed warm for longer than it is.
         """
         self.courses.served(outline, usage.output_tokens, now)
+        rules = model.cache
+        if not (rules.max_points and outline.reaches(len(outline.blocks) - 1, rules.minimum_tokens)):
+            return  # Nothing of such a prompt can be cached: whether it comes back says nothing of those that can.
         rates = Rates.of(model.price, usage.input_tokens, one_hour="1h" in model.cache.ttls)
         with self._lock:
             billed = rates.bill(usage)
             self.reuse.sent(outline, owner_of(model), now, billed=billed, plainly=usage.input_tokens)
         self._believe(outline, model, placement.points, usage, now)
 
-    def refreshed(
-        self, outline: Outline, model: Model, points: Sequence[CachePoint], usage: Usage, now: float
-    ) -> None:
+    def refreshed(self, outline: Outline, model: Model, points: Sequence[CachePoint], usage: Usage, now: float) -> None:
         """Book a prompt that was sent only to keep its prefix warm: nobody has come back to it, here or elsewhere."""
         self._believe(outline, model, points, usage, now, kept=True)
 

@@ -51,10 +51,14 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
         return _as_the_caller_wrote(outline, model, ledger)
     if not (model.cache.max_points and outline.blocks):
         return Placement(refused=callers_points(outline, model, ledger)[1]) if outline.points else NO_POINTS
+    minimum = model.cache.minimum_tokens or 0
+    reached = outline.reaches(len(outline.blocks) - 1, minimum)
+    if not (reached or outline.points or outline.tokens >= _JUST_BELOW * minimum):
+        return NO_POINTS
     stretches = ledger.reuse.stretches(outline, owner_of(model), now)
     just_below = _just_below(outline, model, stretches)
-    if not outline.reaches(len(outline.blocks) - 1, model.cache.minimum_tokens) and not outline.points:
-        return Placement(just_below=just_below) if just_below else NO_POINTS
+    if not (reached or outline.points):
+        return Placement(just_below=just_below)
     kept, refused = callers_points(outline, model, ledger) if outline.points else ((), ())
     return Placement(
         points=_joined(kept, _Weighing(outline, model, ledger, stretches, now).points(kept), model.cache.max_points),
@@ -115,9 +119,13 @@ class _Weighing:
         return ends[for_1h], ends[for_5m] if for_5m > for_1h else None
 
     def _is_not_worth_it(self, warm: int) -> bool:
-        """Whether the conversation has come back to nothing warm of its own before, and cost more for it."""
-        own = warm >= 0 and self._outline.blocks[warm].section == "messages"
-        return not own and self._ledger.reuse.has_been_dear(self._outline, self._stretches, owner_of(self._model))
+        """Whether the conversation has come back to less than was written of it before, and cost more for it."""
+        if warm >= 0 and self._outline.blocks[warm].section == "messages":
+            return False
+        if not self._ledger.reuse.has_been_dear(self._outline, self._stretches, owner_of(self._model)):
+            return False
+        written = self._ledger.written(self._outline, self._model)
+        return written is None or written.prefix.after > warm
 
     def _may_be_1h(self, rates: Rates) -> bool:
         """What is written for an hour behind five live minutes would be lost with them."""

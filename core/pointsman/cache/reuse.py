@@ -387,8 +387,20 @@ def _measured(outline: Outline, ends: list[tuple[int, str, int, int]]) -> list[S
     return stretches
 
 
+_of_latest: tuple[tuple[Block, ...], list[int]] = ((), [])
+
+
 def _static_ends(blocks: tuple[Block, ...]) -> list[int]:
-    """The ends of the tools and of the system prompt."""
+    """The ends of the tools and of the system prompt. They are asked for several times for each prompt."""
+    global _of_latest
+    of, ends = _of_latest
+    if of is not blocks:
+        ends = _found_ends(blocks)
+        _of_latest = blocks, ends
+    return ends
+
+
+def _found_ends(blocks: tuple[Block, ...]) -> list[int]:
     if not blocks or blocks[0].section == "messages":
         return []
     ends = []

@@ -755,7 +755,9 @@ def test_the_trace_agrees_with_the_endpoints_account(drive: Driver, client: Clie
     assert usages[0]["cache_write_tokens"] > 0
     assert usages[1]["cache_read_tokens"] == usages[0]["cache_write_tokens"]
     assert sum(usage["cache_read_tokens"] for usage in usages) == account["cache_read_tokens"]
-    assert sum(usage["cache_write_tokens"] for usage in usages) == account["cache_write_5m_tokens"]
+    written_1h = sum(usage["cache_write_1h_tokens"] for usage in usages)
+    assert written_1h == account["cache_write_1h_tokens"]
+    assert sum(usage["cache_write_tokens"] for usage in usages) - written_1h == account["cache_write_5m_tokens"]
     assert sum(usage["output_tokens"] for usage in usages) == account["output_tokens"]
     assert second.trace["expected_read_tokens"] == usages[1]["cache_read_tokens"]
 
@@ -826,11 +828,15 @@ def cuts_of(
 
 
 def test_a_cached_conversation_costs_less(client: Client) -> None:
-    """The second turn's bill is below what the same tokens would have cost uncached."""
-    request = {"modelId": HAIKU, "system": [{"text": LONG}]}
-    client.converse(**request, messages=_CHAT[:1])
-    trace = client.converse(**request, messages=_CHAT)["pointsman"]
-    assert float(trace["cost"]["total"]) < 0.5 * float(trace["cost_without_cache"])
+    """What is written pays within four turns, and from the third on each is less than half of the uncached bill."""
+    request, messages = {"modelId": HAIKU, "system": [{"text": LONG}]}, _CHAT[:1]
+    bills = []
+    for section in range(10, 14):
+        trace = client.converse(**request, messages=messages)["pointsman"]
+        bills.append((float(trace["cost"]["total"]), float(trace["cost_without_cache"])))
+        messages = [*messages, assistant(f"Signal {section - 1}."), user(f"And section {section}?")]
+    assert sum(bill for bill, _ in bills) < sum(uncached for _, uncached in bills)
+    assert all(bill < 0.5 * uncached for bill, uncached in bills[2:])
 
 
 def test_what_a_guardrail_blocked_is_not_believed_warm(endpoint: LocalEndpoint, boto3_client: Any) -> None:

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pointsman import AsyncClient, Catalog, Client, InvalidRequestError, KeepAlive, Ledger, SQLiteStore, TraceLog
+from pointsman import AsyncClient, Catalog, Client, InvalidRequestError, KeepAlive, Ledger, Placement, TraceLog, Usage
+from pointsman.cache import MemoryStore
 from pointsman.cache.keeping import MARGIN_SECONDS
 from pointsman.cache.returns import SPANS, Hazards, Returns, away
 from pointsman.cache.reuse import Reuse
@@ -49,7 +50,7 @@ def request(*texts: str, model: str = HAIKU, **fields: Any) -> dict[str, Any]:
     return {"modelId": model, "messages": messages, **fields}
 
 
-def ledger(hazards: Hazards = OFTEN, **options: Any) -> Ledger:
+def ledger_of(hazards: Hazards = OFTEN, **options: Any) -> Ledger:
     """A ledger that expects prompts to come back so often."""
     return Ledger(reuse=Reuse(Returns(lambda _: hazards)), **options)
 
@@ -72,6 +73,7 @@ class Station:
         *,
         behind: float = 0,
         models: Catalog | None = None,
+        ledger: Ledger | None = None,
         **options: Any,
     ) -> None:
         self.endpoint = endpoint
@@ -82,7 +84,7 @@ class Station:
             boto3_client,
             catalog=models or catalog(),
             clock=self.clock,
-            ledger=ledger(hazards),
+            ledger=ledger or ledger_of(hazards),
             keep_alive=self.keep_alive,
             on_trace=self.traces.append,
         )
@@ -422,30 +424,29 @@ def test_a_ping_is_no_return(station: Station) -> None:
     assert counted and not any(sum(returned) for returned, _ in counted)
 
 
-def test_a_ping_is_no_return_for_other_processes_either(
-    endpoint: LocalEndpoint, boto3_client: Any, tmp_path: Any
-) -> None:
-    """They learn that the prefix is warm, and nothing else."""
-    clock, key = endpoint.settings.clock, bytes(16)
-    ours, theirs = (ledger(key=key, store=SQLiteStore(tmp_path / "ledger.db")) for _ in range(2))
-    keep_alive = KeepAlive(budget=Decimal(1), thread=False)
-    other = Client(boto3_client, clock=clock, ledger=theirs, catalog=catalog())
-    client = Client(boto3_client, clock=clock, ledger=ours, catalog=catalog(), keep_alive=keep_alive)
-    other.converse(**request())
-    endpoint.advance(2)
-    client.converse(**request())
-    ours.sync(clock() + 2)
-    endpoint.advance(ALMOST)
-    assert keep_alive.due(clock()) == 1
-    ours.sync(clock() + 4)
-    endpoint.advance(100)
-    theirs.sync(clock() + 4)
-    outline = Prompt(request()).outline(EstimatedTokens(), key=key)
-    model = other.context.catalog.resolve(HAIKU, region="us-east-1")
-    assert theirs.warm_prefix(outline, model, clock()) is not None
-    theirs.reuse.returns.pass_time(clock() + 3600)
-    # One return, two seconds after the first request: none in the span of the ping.
-    assert all(sum(returned[1:]) == 0 for returned, _ in theirs.reuse.returns.to_dict().values())
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_ping_is_no_return_for_other_processes_either(kept: bool) -> None:
+    """They learn that the prefix is warm, and nothing else; of a request they learn that somebody came back."""
+    store, key = MemoryStore(), bytes(16)
+    theirs, ours = (ledger_of(key=key, store=store) for _ in range(2))
+    outline, model = Prompt(request()).outline(EstimatedTokens(), key=key), catalog().resolve(HAIKU)
+    tokens, placement = outline.tokens, Placement(points=outline.points)
+    written = Usage(input_tokens=tokens, cache_write_tokens=tokens)
+    read = Usage(input_tokens=tokens, cache_read_tokens=tokens)
+    theirs.record(outline, model, placement, written, 0)
+    theirs.sync(1)
+    ours.sync(2)
+    if kept:
+        ours.refreshed(outline, model, placement.points, read, 280)
+    else:
+        ours.record(outline, model, placement, read, 280)
+    ours.sync(281)
+    theirs.sync(282)
+    assert theirs.warm_prefix(outline, model, 570) is not None
+    assert theirs.warm_prefix(outline, model, 581) is None
+    returns = theirs.reuse.returns
+    returns.pass_time(300)
+    assert any(returned[SPANS.index(300)] for returned, _ in returns.to_dict().values()) is not kept
 
 
 def test_pings_are_no_traffic(endpoint: LocalEndpoint, boto3_client: Any, tmp_path: Any) -> None:
@@ -453,7 +454,8 @@ def test_pings_are_no_traffic(endpoint: LocalEndpoint, boto3_client: Any, tmp_pa
     log = TraceLog(tmp_path / "traffic.jsonl")
     keep_alive = KeepAlive(budget=Decimal(1), thread=False)
     clock = endpoint.settings.clock
-    client = Client(boto3_client, clock=clock, ledger=ledger(), catalog=catalog(), keep_alive=keep_alive, on_trace=log)
+    options = {"clock": clock, "ledger": ledger_of(), "catalog": catalog(), "keep_alive": keep_alive}
+    client = Client(boto3_client, on_trace=log, **options)
     client.converse(**request())
     endpoint.advance(ALMOST)
     assert keep_alive.due(clock()) == 1
@@ -522,7 +524,7 @@ async def test_the_async_client_takes_it(endpoint: LocalEndpoint, boto3_client: 
     keep_alive = KeepAlive(budget=Decimal(1), thread=False)
     clock = endpoint.settings.clock
     async with AsyncClient(
-        boto3_client, clock=clock, ledger=ledger(), catalog=catalog(), keep_alive=keep_alive
+        boto3_client, clock=clock, ledger=ledger_of(), catalog=catalog(), keep_alive=keep_alive
     ) as client:
         await client.converse(**request())
         endpoint.advance(ALMOST)
@@ -589,17 +591,20 @@ def test_a_ping_is_cut_as_short_as_converse_takes_it(name: str, boto3_client: An
     assert boto3_client.converse(**ping)["usage"]["outputTokens"] == 1
 
 
-def test_the_documents_of_a_last_message_are_not_sent_again(station: Station) -> None:
+def test_the_documents_of_a_last_message_are_not_sent_again(endpoint: LocalEndpoint, boto3_client: Any) -> None:
     """What stands behind the point is volatile, and would be billed in full."""
-    asked = request("What is it?")
+    reuse = Reuse(Returns(lambda kind: OFTEN if "message" in kind else SELDOM))
+    station = Station(endpoint, boto3_client, ledger=Ledger(reuse=reuse))
+    asked = request()
     volatile = {"text": "Passage: trains run on rails. " * 500}
     asked["messages"][-1]["content"] = [{"text": RULES}, POINT, volatile, {"text": "What runs?"}]
-    trace = station.client.converse(**asked)["pointsman"]
-    points = [point["after"] for point in trace["placement"]["points"]]
-    if points[-1] == 0:
-        station.wait()
-        (ping,) = station.pings
-        assert ping.usage is not None and ping.usage.uncached_tokens == 0
+    usage = station.client.converse(**asked)["usage"]
+    assert usage["inputTokens"] > 2000
+    assert station.wait() == 1
+    (ping,) = station.pings
+    assert ping.usage is not None
+    assert ping.usage.uncached_tokens == 0
+    assert ping.usage.cache_read_tokens == usage["cacheWriteInputTokens"]
 
 
 # --- chances ----------------------------------------------------------------------------------------------------

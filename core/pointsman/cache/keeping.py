@@ -98,7 +98,7 @@ def _ping(
 
 
 def _going_cold(outline: Outline, model: Model, ledger: Ledger, kept: Written) -> int:
-    """The tokens of the prefix that don't stay warm without a ping, as those of a shorter one do: for an hour, mostly."""
+    """The tokens that don't stay warm without a ping, as those of a shorter prefix may: one of an hour, mostly."""
     until = kept.expires + SECONDS[TTL] - MARGIN_SECONDS
     within: Written | None = kept
     while within is not None and (within is kept or within.expires < until):

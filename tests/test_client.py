@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,9 @@ from botocore.exceptions import ClientError
 from fpdf import FPDF
 
 from pointsman import Catalog, Client, InvalidRequestError, Ledger, Router, RouterRegistry, RoutingCriteria
+from pointsman.cache import Reuse
 from pointsman.local import LocalEndpoint
+from pointsman.tokens import EstimatedTokens
 from pointsman.trace import Trace
 
 ROUTER = "arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/anthropic.claude:1"
@@ -240,6 +243,23 @@ QUESTIONS = (
     "Compare levers and brakes in 20 words or less.",
     "Which one protects a section?",
 )
+
+
+def test_what_was_learnt_goes_on_after_a_restart(boto3_client: Any, endpoint: LocalEndpoint) -> None:
+    """Token counts and returns of one process are saved, and are where the next one begins."""
+    before = Client(boto3_client, clock=endpoint.settings.clock)
+    opening = [{"role": "user", "content": [{"text": "A signal protects each section of the track. " * 400}]}]
+    for _ in range(3):
+        before.converse(modelId=HAIKU, messages=opening)
+        endpoint.advance(4_000)
+    counts, reuse = before.context.counter.to_dict(), before.context.ledger.reuse.to_dict()
+    after = Client(
+        boto3_client,
+        counter=EstimatedTokens.from_dict(json.loads(json.dumps(counts))),
+        ledger=Ledger(reuse=Reuse.load(json.loads(json.dumps(reuse)))),
+    )
+    assert after.context.counter.weights("anthropic.claude-haiku-5-5") is not None
+    assert after.context.ledger.reuse.to_dict() == reuse != Reuse().to_dict()
 
 
 def _pdf(topic: str) -> bytes:

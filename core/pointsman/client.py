@@ -19,6 +19,7 @@ from pointsman.flow import Call, Context, Failure, Reply, converse_flow
 from pointsman.keep_alive import KeepAlive, Kept, Line
 from pointsman.routing import Router, RouterRegistry
 from pointsman.stream import ReplyStream
+from pointsman.tokens import EstimatedTokens
 from pointsman.trace import Trace
 
 _T = TypeVar("_T")
@@ -39,7 +40,8 @@ class Client:
     Args:
         boto3_client: anything that has boto3's `converse` and `converse_stream`.
         routers: a registry, or routers to add to the default ones.
-        catalog, ledger: shared between clients where they are given.
+        catalog, ledger, counter: shared between clients where they are given. What was learnt is kept over restarts by
+            `to_dict` of `ledger.reuse` and of the counter, and begun with by `Reuse.load` and `from_dict`.
         clock: seconds, as `time.time` gives them.
         random: where routers with a share of `exploration` draw from.
         on_trace: called with the `Trace` of every request that reached Bedrock, also of streams that were left.
@@ -54,6 +56,7 @@ class Client:
         routers: RouterRegistry | Iterable[Router] | None = None,
         catalog: Catalog | None = None,
         ledger: Ledger | None = None,
+        counter: EstimatedTokens | None = None,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
         on_trace: Callable[[Trace], object] | None = None,
@@ -74,6 +77,7 @@ class Client:
             catalog=catalog,
             routers=routers,
             ledger=ledger if ledger is not None else Ledger(),
+            counter=counter if counter is not None else EstimatedTokens(),
             region=region,
         )
         self.context.ledger.share("tokens", self.context.counter)

@@ -5,6 +5,7 @@ from pointsman.cache.drift import Drift, DriftAlarm
 from pointsman.cache.ledger import Ledger, Refusal
 from pointsman.cache.misses import MissReason
 from pointsman.cache.placement import Placement, place
+from pointsman.cache.reuse import Reuse
 from pointsman.cache.sent import Sending, SentPrompts
 from pointsman.cache.stores import Booked, LedgerStore, MemoryStore
 from pointsman.outline import CachePoint
@@ -21,6 +22,7 @@ __all__ = [
     "MissReason",
     "Placement",
     "Refusal",
+    "Reuse",
     "Sending",
     "SentPrompts",
     "below_minimum",

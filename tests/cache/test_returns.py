@@ -111,6 +111,18 @@ def test_only_the_first_return_counts() -> None:
     assert returns.to_dict() == {"messages last 1 0 0": [[1, *[0] * 7], [1, *[0] * 7]]}
 
 
+@pytest.mark.parametrize("known_after", [40.0, 100.0, 900.0, 3_000.0])
+def test_a_return_that_becomes_known_late_counts_where_it_belongs(known_after: float) -> None:
+    """A long reply, or another process: what was counted as an absence in the meantime is taken back."""
+    returns = believing(NOTHING)
+    waiting = returns.watch(KIND, b"one", T0)
+    returns.pass_time(T0 + known_after)
+    waiting.returned(T0 + 30.0)
+    returns.pass_time(T0 + 5_000)
+    assert returns.to_dict() == {"messages last 1 0 0": [[1, *[0] * 7], [1, *[0] * 7]]}
+    assert returns.hazards(KIND, b"one")[0] > returns.hazards(KIND)[0] > 0
+
+
 def test_to_pass_the_same_time_again_counts_nothing() -> None:
     """However often it is told what time it is."""
     returns = seen([30.0, None, 700.0])

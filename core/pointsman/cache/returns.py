@@ -7,6 +7,7 @@ of waiting counts when it is over, for the prefixes that came back in it and for
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -162,19 +163,34 @@ class Returns:
             queue = self._waiting[span]
             while queue and queue[0].since + end <= now:
                 waiting = queue.popleft()
-                came = waiting.waited is not None and waiting.waited <= end
-                self._count(waiting, span, came)
-                if not came and span + 1 < len(SPANS):
+                waits_on = self._settle(waiting, span) and span + 1 < len(SPANS)
+                if waits_on:
                     self._waiting[span + 1].append(waiting)
                 else:
                     self._under_watch -= 1
 
-    def _count(self, waiting: Waiting, span: int, came: bool) -> None:
+    def _settle(self, waiting: Waiting, span: int) -> bool:
+        """Count a span of waiting that is over; whether the wait goes on.
+
+        A return may become known when its span has been counted already: a reply took its time, or another process
+        told of it. Then what was counted too much is taken back.
+        """
+        came = len(SPANS) if waiting.waited is None else bisect_left(SPANS, waiting.waited)
+        if came >= span:
+            self._count(waiting, span, returned=came == span, waited=1)
+            return came > span
+        self._count(waiting, came, returned=1, waited=0)
+        for mistaken in range(came + 1, span):
+            self._count(waiting, mistaken, returned=0, waited=-1)
+        return False
+
+    def _count(self, waiting: Waiting, span: int, *, returned: int, waited: int) -> None:
         kind, application = waiting.kind, waiting.application
         for table in (self._overall, self._new):
-            table.setdefault(kind, _Seen()).count(span, came, 1)
+            table.setdefault(kind, _Seen()).count(span, returned, waited)
         if application is not None:
-            self._applications.setdefault(application, {}).setdefault(kind[:2], _Seen()).count(span, came, 1)
+            own = self._applications.setdefault(application, {})
+            own.setdefault(kind[:2], _Seen()).count(span, returned, waited)
             self._applications.move_to_end(application)
             if len(self._applications) > _MOST_APPLICATIONS:
                 self._applications.popitem(last=False)

@@ -839,6 +839,17 @@ def test_a_cached_conversation_costs_less(client: Client) -> None:
     assert all(bill < 0.5 * uncached for bill, uncached in bills[2:])
 
 
+@pytest.mark.parametrize(("times", "near"), [(40, True), (8, False)], ids=["just below", "far below"])
+def test_a_prompt_just_below_the_minimum_is_told_of(times: int, near: bool, client: Client) -> None:
+    """A little more in its system prompt, and it would be cached; of a plainly short one there is nothing to tell."""
+    system = [{"text": "A train that stands at danger waits for the pointsman. " * times}]
+    trace = client.converse(modelId=HAIKU, system=system, messages=[user("How long?")])["pointsman"]
+    assert trace["miss"]["kind"] == "below minimum"
+    assert trace["placement"]["points"] == []
+    assert [one["section"] for one in trace["placement"]["just_below"]] == (["system", "messages"] if near else [])
+    assert all(0.8 * 512 <= one["tokens"] < one["minimum_tokens"] == 512 for one in trace["placement"]["just_below"])
+
+
 def test_what_a_guardrail_blocked_is_not_believed_warm(endpoint: LocalEndpoint, boto3_client: Any) -> None:
     """A reply with the stop reason `guardrail_intervened` books no write."""
     ledger = Ledger()

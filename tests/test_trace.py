@@ -67,6 +67,7 @@ def test_a_trace_is_plain_json() -> None:
                 {"after": 1, "ttl": "5m", "section": "messages", "tokens": 2_500, "by_caller": True},
             ],
             "refused": [{"after": 1, "ttl": "1h", "reason": "TTL 1h became 5m"}],
+            "just_below": [],
         },
         "expected_read_tokens": 2_000,
         "miss": {
@@ -114,4 +115,16 @@ def test_costs_are_decimals() -> None:
 
 def test_a_trace_without_an_outline_has_no_points() -> None:
     """Where the prompt could not be outlined, none was placed."""
-    assert replace(WHOLE, outline=None).to_dict()["placement"] == {"points": [], "refused": []}
+    assert replace(WHOLE, outline=None).to_dict()["placement"] == {"points": [], "refused": [], "just_below": []}
+
+
+def test_what_stands_just_below_the_minimum_is_told() -> None:
+    """Where no point was placed, too: that is when one wants to know."""
+    short = Outline.of_blocks([Block("tools", None, "tool", b"1", 900), Block("messages", "user", "text", b"2", 50)])
+    placement = Placement(just_below=(short.prefix(0), short.prefix(1)))
+    told = replace(WHOLE, placement=placement, outline=short).to_dict()["placement"]
+    assert told["points"] == []
+    assert told["just_below"] == [
+        {"section": "tools", "tokens": 900, "minimum_tokens": 1_024},
+        {"section": "messages", "tokens": 950, "minimum_tokens": 1_024},
+    ]

@@ -27,7 +27,7 @@ from pointsman.cache import (
     explain_miss,
     place,
 )
-from pointsman.cache.placement import NO_POINTS, Placement
+from pointsman.cache.placement import JUST_BELOW, NO_POINTS, Placement
 from pointsman.catalog import CacheRules, Catalog, Model
 from pointsman.errors import InvalidRequestError, NoEligibleModelError
 from pointsman.outline import Outline, Prefix
@@ -203,13 +203,13 @@ class _Story:
         return self._advise("routing", lambda: self._decide(router, outline, fallback, now, draw)) or [fallback]
 
     def _outlined(self, rules: CacheRules | None) -> Outline | None:
-        """The prompt's outline; None where it is plainly too short to be cached, and so there is nothing to place.
+        """The prompt's outline; None where it is plainly too short to be cached, so that there is nothing to tell.
 
         Of a prompt that these rules don't let one cache, tokens needn't be exact.
         """
         counter = self.context.counter
         minimum = rules.minimum_tokens if rules else None
-        if minimum is not None and self.prompt.is_plainly_below(minimum, counter):
+        if minimum is not None and self.prompt.is_plainly_below(int(JUST_BELOW * minimum), counter):
             return None
         return self.prompt.outline(counter, key=self.context.ledger.key, contents=rules is None or rules.supported)
 

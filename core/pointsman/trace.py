@@ -90,8 +90,8 @@ class Trace:
 
     def _placement(self) -> dict[str, Any]:
         placement, outline = self.placement, self.outline
-        if outline is None or not (placement.points or placement.refused):
-            return {"points": [], "refused": []}
+        if outline is None:
+            return {"points": [], "refused": [], "just_below": []}
         return {
             "points": [
                 {
@@ -105,5 +105,13 @@ class Trace:
             ],
             "refused": [
                 {"after": point.after, "ttl": point.ttl, "reason": reason} for point, reason in placement.refused
+            ],
+            "just_below": [
+                {
+                    "section": outline.blocks[prefix.after].section,
+                    "tokens": prefix.tokens,
+                    "minimum_tokens": self.model.cache.minimum_tokens,
+                }
+                for prefix in placement.just_below
             ],
         }

@@ -14,8 +14,8 @@ from pointsman.cache.rules import callers_points, refusal_reason, refused_before
 from pointsman.catalog import Model
 from pointsman.outline import CachePoint, Outline, Prefix
 
-# A prefix that comes so near to the model's minimum is worth a word: a little more, and it would be cached.
-_JUST_BELOW = 0.8
+JUST_BELOW = 0.8
+"""So near to a model's minimum, a prefix is worth a word: a little more, and it would be cached."""
 _LEAST_GAIN = 1e-9
 # Where points that cost nothing go first; the end of the tools comes last, where there is a system prompt.
 _BY_NEED = ("penultimate", "message", "static", "history", "known", "last")
@@ -53,7 +53,7 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
         return Placement(refused=callers_points(outline, model, ledger)[1]) if outline.points else NO_POINTS
     minimum = model.cache.minimum_tokens or 0
     reached = outline.reaches(len(outline.blocks) - 1, minimum)
-    if not (reached or outline.points or outline.tokens >= _JUST_BELOW * minimum):
+    if not (reached or outline.points or outline.tokens >= JUST_BELOW * minimum):
         return NO_POINTS
     stretches = ledger.reuse.stretches(outline, owner_of(model), now)
     just_below = _just_below(outline, model, stretches)
@@ -205,7 +205,7 @@ def _just_below(outline: Outline, model: Model, stretches: Sequence[Stretch]) ->
     return tuple(
         outline.prefix(end)
         for end in sorted(ends)
-        if not outline.reaches(end, minimum) and outline.tokens_to(end) >= _JUST_BELOW * minimum
+        if not outline.reaches(end, minimum) and outline.tokens_to(end) >= JUST_BELOW * minimum
     )
 
 

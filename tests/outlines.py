@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pointsman import Block, CachePoint, Catalog, Ledger, Model, Outline, Placement, Usage, place
+from pointsman.cache.ledger import effective
 from pointsman.cache.returns import SPANS, Hazards, Returns
 from pointsman.cache.reuse import Reuse
 
@@ -50,9 +51,9 @@ def outline(*rows: Row, points: Sequence[CachePoint] = ()) -> Outline:
     return Outline.of_blocks(blocks, points=points)
 
 
-def believing(hazards: Hazards) -> Ledger:
-    """A ledger that believes so of every kind of prefix."""
-    return Ledger(reuse=Reuse(Returns(lambda _: hazards)))
+def believing(hazards: Hazards, *, of: str | None = None) -> Ledger:
+    """A ledger that believes so of every kind of stretch; or of one, and that the others never come back."""
+    return Ledger(reuse=Reuse(Returns(lambda kind: hazards if of in (None, kind[1]) else NEVER)))
 
 
 def placed(of: Outline, model: Model = CLAUDE, ledger: Ledger | None = None, now: float = T0) -> list[int]:
@@ -74,6 +75,25 @@ def read_again(ledger: Ledger, of: Outline, times: int) -> None:
     for _ in range(times):
         again = Outline.of_blocks(of.blocks)
         ledger.record(again, CLAUDE, Placement(points=(CachePoint(len(of.blocks) - 1),)), usage, T0)
+
+
+def answered(ledger: Ledger, of: Outline, at: float, model: Model = CLAUDE) -> Placement:
+    """Place, and have it answered: what is warm and in sight is read, the rest is written where points stand."""
+    ledger.sync(at)
+    placement = place(of, model, ledger, at)
+    read = ledger.readable(of, model, placement.points, at)
+    ends = [of.tokens_to(point.after) for point in placement.points if effective(of, model, point.after)]
+    cached, tokens = max(ends, default=0), read.tokens if read else 0
+    written = max(cached - tokens, 0)
+    hour = written if placement.points and placement.points[-1].ttl == "1h" else 0
+    usage = Usage(
+        input_tokens=max(of.tokens, tokens + written),
+        cache_read_tokens=tokens,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=hour,
+    )
+    ledger.record(of, model, placement, usage, at)
+    return placement
 
 
 def taking(most: int) -> Model:

@@ -102,9 +102,16 @@ def test_what_comes_back_late_is_written_for_an_hour_where_there_is_one() -> Non
 
 def test_only_what_comes_back_is_written() -> None:
     """A system prompt that all ask with, and questions that nobody asks again."""
-    static = Ledger(reuse=Reuse(Returns(lambda kind: SOON if kind[1] == "static" else NEVER)))
+    static = believing(SOON, of="static")
     assert placed(outline(system(2_000), user(500)), ledger=static) == [0]
     assert placed(outline(tools(600), system(2_000), user(500), assistant(9), user(9)), ledger=static) == [0, 1]
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(600, [0]), (500, [])])
+def test_what_is_too_short_to_be_read_alone_is_worth_what_follows_it(tokens: int, expected: list[int]) -> None:
+    """Tools below the minimum, which all share, and questions that nobody asks again: no write would ever be read."""
+    static = believing(SOON, of="static")
+    assert placed(outline(tools(tokens), user(100)), ledger=static) == expected
 
 
 def test_an_hour_for_what_all_share_may_stand_before_five_minutes() -> None:

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from outlines import CHAT, CLAUDE, NEVER, NOVA, SOON, T0, Row, assistant, outline, system, tools, user
+from outlines import CHAT, CLAUDE, NEVER, NOVA, SOON, T0, Row, answered, assistant, outline, system, tools, user
 
 from pointsman import Block, CachePoint, Ledger, Outline, Placement, Price, Usage, place
 from pointsman.cache import MemoryStore
@@ -211,17 +211,6 @@ def test_a_prefix_that_waits_can_be_asked_for() -> None:
 # --- several processes ------------------------------------------------------------------------------------------
 
 KEY = b"the same in every process"
-
-
-def answered(ledger: Ledger, of: Outline, at: float) -> None:
-    """A request that reads what is warm and writes the rest, where points were placed."""
-    ledger.sync(at)
-    placement = place(of, CLAUDE, ledger, at)
-    read = ledger.readable(of, CLAUDE, placement.points, at)
-    cached = of.tokens_to(placement.points[-1].after) if placement.points else 0
-    tokens = read.tokens if read else 0
-    usage = Usage(input_tokens=of.tokens, cache_read_tokens=tokens, cache_write_tokens=max(cached - tokens, 0))
-    ledger.record(of, CLAUDE, placement, usage, at)
 
 
 def chats(ledgers: Sequence[Ledger], *, turns: int) -> float:

@@ -107,7 +107,7 @@ class _Weighing:
         if not cold or self._is_not_worth_it(warm):
             return None, None
         rates = Rates.of(self._model.price, self._outline.tokens, one_hour="1h" in self._model.cache.ttls)
-        plain, written_5m, written_1h = self._costs([one for one, _ in cold], rates)
+        plain, written_5m, written_1h = self._costs(cold, rates)
         ends = [None, *[end if end is not None and end > warm else None for _, end in cold]]
         may_end = [count for count, end in enumerate(ends) if not count or end is not None]
         best, for_1h, for_5m = plain[-1] - _LEAST_GAIN, 0, 0
@@ -142,19 +142,30 @@ class _Weighing:
             return (hours,)
         return [fives for fives in may_end if fives >= hours]
 
-    def _costs(self, cold: Sequence[Stretch], rates: Rates) -> tuple[list[float], list[float], list[float]]:
+    def _costs(
+        self, cold: Sequence[tuple[Stretch, int | None]], rates: Rates
+    ) -> tuple[list[float], list[float], list[float]]:
         """What the first n stretches cost from now on, if they are sent plainly, written for 5m or for 1h."""
         outline, before = self._outline, self._warm.after if self._warm else -1
         plain, written_5m, written_1h = [0.0], [0.0], [0.0]
-        for one in cold:
+        for (one, _), outlook in zip(cold, self._outlooks(cold, rates), strict=True):
             tokens = one.tokens
             if outline.counted and before >= 0:
                 tokens = min(tokens, outline.tokens_to(one.end) - outline.tokens_to(before))
-            outlook: Outlook = self._ledger.reuse.outlook(one, outline, rates)
             plain.append(plain[-1] + tokens * (1.0 + outlook.plain))
             written_5m.append(written_5m[-1] + tokens * (rates.write_5m + outlook.written_5m))
             written_1h.append(written_1h[-1] + tokens * ((rates.write_1h or 0.0) + outlook.written_1h))
         return plain, written_5m, written_1h
+
+    def _outlooks(self, cold: Sequence[tuple[Stretch, int | None]], rates: Rates) -> list[Outlook]:
+        """Those of the stretches: where no point may stand in one, it is read only with what follows."""
+        outlooks: list[Outlook] = []
+        for one, end in reversed(cold):
+            if end is None and outlooks:
+                outlooks.append(outlooks[-1])
+            else:
+                outlooks.append(self._ledger.reuse.outlook(one, self._outline, rates))
+        return outlooks[::-1]
 
     def _in_sight(self, ends: Sequence[int]) -> list[int]:
         """A place for a point that finds what is warm, if those at `ends` wouldn't."""

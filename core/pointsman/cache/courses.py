@@ -26,7 +26,9 @@ _SECONDS = {"5m": 300.0, "1h": 3600.0}
 # What is believed before anything was seen, and for how many requests it counts. Rounded from the half of the coding
 # sessions that defaults are chosen on (benchmarks/caching_routing.md), where pauses average 30 s, 5 % are longer than
 # five minutes, and a fifth of the conversations end between one power of two and the next.
-_PAUSE_SECONDS, _PAUSES_BEYOND, _PAUSES_WEIGHT = 30.0, {"5m": 0.05, "1h": 0.01}, 20.0
+_PAUSE_SECONDS, _PAUSES_WEIGHT = 30.0, 20.0
+# Pauses that outlast a TTL are rare, so that a few of them must not count for much: share, and weight.
+_PAUSES_BEYOND = {"5m": (0.05, 60.0), "1h": (0.006, 200.0)}
 _GROWTH_TOKENS, _GROWTH_WEIGHT = 1200.0, 5.0
 _OUTPUT_TOKENS, _OUTPUT_WEIGHT = 300.0, 5.0
 _GOING_ON, _GOING_ON_WEIGHT = 0.8, 8.0
@@ -271,10 +273,10 @@ def _spread(spans: list[float], seconds: float, ttl: float) -> None:
 def _pauses(seen: list[float], ttl: str) -> tuple[float, ...]:
     span = _SECONDS[ttl] / SPANS
     fading = [math.exp(-place * span / _PAUSE_SECONDS) for place in range(SPANS)]
-    within = _PAUSES_WEIGHT * (1 - _PAUSES_BEYOND[ttl]) / sum(fading)
-    belief = [*(one * within for one in fading), _PAUSES_WEIGHT * _PAUSES_BEYOND[ttl]]
-    total = sum(seen) + _PAUSES_WEIGHT
-    return tuple((one + believed) / total for one, believed in zip(seen, belief, strict=True))
+    share, weight = _PAUSES_BEYOND[ttl]
+    beyond = (seen[SPANS] + share * weight) / (sum(seen) + weight)
+    within = [one + _PAUSES_WEIGHT * faded / sum(fading) for one, faded in zip(seen, fading, strict=False)]
+    return (*(one / sum(within) * (1 - beyond) for one in within), beyond)
 
 
 _UNSEEN = _Sums().outlook()

@@ -336,6 +336,12 @@ class _Billed(NamedTuple):
     usage: Usage
 
     @property
+    def ttl(self) -> str | None:
+        """What the end of the prompt is written for; None where nothing is."""
+        points = self.placement.points
+        return points[-1].ttl if points else None
+
+    @property
     def list_price(self) -> Decimal:
         """Of its input, by which models are told dear from cheap."""
         price = self.candidate.model.price
@@ -384,18 +390,18 @@ def _added_later(
     dear: _Billed, cheap: _Billed, outlook: Outlook, requests: int, ledger: Ledger, now: float
 ) -> Decimal | None:
     """USD that the cheap one adds to the requests that follow, against the dear one; None where a price is unknown."""
-    ttls = {point.ttl for billed in (dear, cheap) for point in billed.placement.points[-1:]}
-    ttl = "1h" if ttls == {"1h"} else "5m"
-    standings = _standing(dear, ttl, ledger, now), _standing(cheap, ttl, ledger, now)
+    # What one of them keeps for an hour is not lost with a pause that the other one's caches don't survive.
+    ttl = "1h" if "1h" in (dear.ttl, cheap.ttl) else "5m"
+    standings = _standing(dear, ledger, now), _standing(cheap, ledger, now)
     if standings[0] is None or standings[1] is None:
         return None
     added = added_later(standings[0], standings[1], outlook, ttl=ttl, tokens=dear.usage.input_tokens, requests=requests)
     return Decimal(added).quantize(_TENTH_OF_A_MICRO_DOLLAR)
 
 
-def _standing(billed: _Billed, ttl: str, ledger: Ledger, now: float) -> Standing | None:
+def _standing(billed: _Billed, ledger: Ledger, now: float) -> Standing | None:
     model, read = billed.candidate.model, billed.usage.cache_read_tokens
-    tariff = Tariff.of(model, ttl)
+    tariff = Tariff.of(model, billed.ttl)
     if tariff is None:
         return None
     written = ledger.written(billed.outline, model) if read else None

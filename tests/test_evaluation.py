@@ -135,7 +135,7 @@ class TestTrial:
             qualities={f"us.{HAIKU}": np.ones(5), f"us.{SONNET}": np.ones(5)},
         )
         catalog = Catalog.default()
-        for model_id, uncached in ((HAIKU, Decimal("1")), (SONNET, Decimal("1.5"))):
+        for model_id, uncached in ((HAIKU, Decimal(1)), (SONNET, Decimal(15))):
             written = {"5m": uncached * Decimal("1.25")}
             price = Price(input=uncached, output=Decimal(1), cache_read=Decimal("0.1"), cache_write=written)
             catalog = catalog.with_model(replace(catalog.resolve(model_id), price=price))

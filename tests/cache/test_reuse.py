@@ -77,9 +77,10 @@ def test_what_an_earlier_prompt_held_is_known() -> None:
 
 def test_a_prompt_that_is_sent_again_is_known_to_its_end() -> None:
     """Nothing of it is new."""
-    reuse = believing(SOON)
+    reuse, of = believing(SOON), outline(*ASKED)
+    reuse.stretches(of, OWNER, T0)
     for turn in range(2):
-        reuse.sent(outline(*ASKED), OWNER, T0 + turn)
+        reuse.sent(of, OWNER, T0 + turn)
     assert [one[:3] for one in reuse.stretches(outline(*ASKED), OWNER, T0 + 3)] == [
         (0, "static", 3),
         (1, "static", 3),

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 SECONDS = {"5m": 300.0, "1h": 3600.0}
 
-# Requests that are looked ahead. For 5m, from 10 to 40 the bill differs by less than 0.2 %; for 1h, from 24 to 96 by less
-# than 0.8 % (coding sessions).
+# Requests that are looked ahead. For 5m, from 10 to 40 the bill differs by less than 0.2 %; for 1h, from 24 to 96 by
+# less than 0.8 % (coding sessions).
 _AHEAD = {"5m": 14, "1h": 24}
 # Into how many spans the time is cut that a model hasn't been asked for: within an hour most pauses are short.
 _SPANS = {"5m": SPANS, "1h": SPANS // 3}

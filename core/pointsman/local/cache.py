@@ -150,7 +150,7 @@ class PrefixCache:
 
     def _write(self, digest: bytes, ttl: str, now: float) -> None:
         entry = self._entries.get(digest)
-        if entry is None:
+        if entry is None or entry.expires <= now:
             self._entries[digest] = _Entry(ttl=ttl, expires=now + TTL_SECONDS[ttl])
             heapq.heappush(self._expiries, (now + TTL_SECONDS[ttl], digest))
             return

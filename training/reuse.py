@@ -48,12 +48,27 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     traces: Path = arguments.parse_args().data / "traces"
     belief = fitted(counted(requests) for requests in chosen(traces))
+    for context in ("tools", "system", "messages"):
+        for name in ("history", "message", "penultimate", "last"):
+            belief[context, name, 1, 0, SIZE_OF_MEDIA] = ATTACHED
+    tempos = [fitted([counted(requests)]) for requests in of_tempos(traces)]
     path = Path(str(files("pointsman") / "data" / "reuse.json"))
-    lines = ",\n".join(
-        json.dumps([kind, [round(hazard, 4) for hazard in belief[kind]]]) for kind in sorted(belief, key=str)
-    )
-    path.write_text(f'{{"belief": [\n{lines}\n]}}\n')
-    print(f"{path.name}: {path.stat().st_size:,} bytes, {len(belief)} kinds")
+    told = ",\n".join(f"[\n{lines(tempo)}\n]" for tempo in tempos)
+    path.write_text(f'{{"belief": [\n{lines(belief)}\n],\n"tempos": [{told}]}}\n')
+    print(f"{path.name}: {path.stat().st_size:,} bytes, {len(belief)} kinds, {len(tempos)} tempos")
+
+
+def lines(belief: dict[Kind, Hazards]) -> str:
+    """A belief, a line for each kind."""
+    rounded = {kind: [round(hazard, 4) for hazard in belief[kind]] for kind in sorted(belief, key=str)}
+    return ",\n".join(json.dumps([kind, hazards]) for kind, hazards in rounded.items())
+
+
+def of_tempos(traces: Path) -> Iterator[Iterable[RecordedRequest]]:
+    """RAG conversations whose passages stand behind the history, as people chat and as they work: the choosing half."""
+    told = choosing_conversations(traces)
+    for clock in ("chat", "annotator"):
+        yield one_after_another(mtrag_sessions(told, clock=clock, laid=True))
 
 
 def chosen(traces: Path) -> Iterator[Iterable[RecordedRequest]]:
@@ -63,8 +78,7 @@ def chosen(traces: Path) -> Iterator[Iterable[RecordedRequest]]:
     for cut in (as_told, without_remainder, with_a_last_message):
         yield map(cut, one_after_another(coding_session(told) for told in sessions))
         yield map(cut, mooncake_requests(line for line in lines if line["timestamp"] < CHOOSING_MINUTES * 60_000))
-    told = json.loads(gzip.decompress((traces / "mtrag_conversations.json.gz").read_bytes()))
-    told["conversations"] = told["conversations"][: len(told["conversations"]) // 2]
+    told = choosing_conversations(traces)
     plain = copy.deepcopy(told)
     for conversation in plain["conversations"]:
         for message in conversation["messages"]:
@@ -72,6 +86,12 @@ def chosen(traces: Path) -> Iterator[Iterable[RecordedRequest]]:
     for one in (told, plain):
         yield one_after_another(mtrag_sessions(one, clock="annotator"))
         yield one_after_another(mtrag_sessions(one, clock="chat"))
+
+
+def choosing_conversations(traces: Path) -> dict[str, Any]:
+    """The half of MTRAG's conversations that defaults are chosen on."""
+    told: dict[str, Any] = json.loads(gzip.decompress((traces / "mtrag_conversations.json.gz").read_bytes()))
+    return {**told, "conversations": told["conversations"][: len(told["conversations"]) // 2]}
 
 
 def choosing_sessions(path: Path) -> list[Any]:
@@ -139,9 +159,6 @@ def fitted(tables: Iterable[dict[str, Any]]) -> dict[Kind, Hazards]:
         belief[kind] = drawn(counts, EVERYWHERE)
     for kind, counts in fine.items():
         belief[kind] = drawn(counts, belief[kind[:2]])
-    for context in ("tools", "system", "messages"):
-        for name in ("history", "message", "penultimate", "last"):
-            belief[context, name, 1, 0, SIZE_OF_MEDIA] = ATTACHED
     return belief
 
 

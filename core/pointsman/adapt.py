@@ -7,6 +7,7 @@ Knows capabilities and the shape of a request; knows nothing of quality, cost or
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pointsman.catalog import Model
@@ -57,7 +58,7 @@ def adapt(prompt: Prompt, outline: Outline, model: Model, *, written_for: Model)
         changes.extend(adaptation(request, model, written_for))
     if "reasoning" in outline.kinds:
         changes.extend(_foreign_reasoning(request, model))
-    return (Prompt(request), tuple(changes)) if changes else (prompt, ())
+    return (replace(prompt, request=request), tuple(changes)) if changes else (prompt, ())
 
 
 def _sampling(request: dict[str, Any], model: Model, _: Model) -> Iterator[Change]:

@@ -98,6 +98,8 @@ class Outline(NamedTuple):
     `contents` tell what each block is made of, so that the tokens can be corrected for one model, and the correction
     be learnt: rows of `pointsman.tokens.content`. Empty where only the tokens are known.
     `corrected_sums` are the `sums` as one model counts; empty as long as nothing is known of it.
+    `volatile_from` is the first of the blocks that stand in this prompt only, up to its end: documents retrieved for
+    one question. None where nobody has said so.
     """
 
     blocks: tuple[Block, ...]
@@ -111,6 +113,7 @@ class Outline(NamedTuple):
     contents: bytes = b""
     corrected_sums: tuple[int, ...] = ()
     hashes: tuple[bytes, ...] = ()
+    volatile_from: int | None = None
 
     @classmethod
     def of_blocks(cls, blocks: Iterable[Block], *, points: Iterable[CachePoint] = ()) -> Outline:

@@ -35,9 +35,11 @@ class Prompt:
     """A Converse request as boto3 takes it. It is read, never changed: every edit returns a new request.
 
     What is read of it is read at once, so that changing a message in place between two calls is seen.
+    `volatile_at`: from this block of this message on, nothing is expected to stand in a later prompt.
     """
 
     request: Mapping[str, Any]
+    volatile_at: tuple[int, int] | None = None
 
     @classmethod
     def of_text(cls, text: str) -> Prompt:
@@ -137,11 +139,13 @@ class Prompt:
             walk.over("tools", None, tools)
         if system := self.system:
             walk.over("system", None, system)
-        turn_end, in_tool_loop = 0, False
-        for message in self.messages:
+        turn_end, in_tool_loop, volatile_from = 0, False, None
+        for index, message in enumerate(self.messages):
             role = message["role"]
             if role not in ROLES:
                 raise InvalidRequestError(f"a message has the role {role!r}; use one of {', '.join(ROLES)}.")
+            if self.volatile_at is not None and index == self.volatile_at[0]:
+                volatile_from = len(walk.hashes) + self.volatile_at[1]
             in_tool_loop = walk.over("messages", role, message["content"])
             if role == "user" and not in_tool_loop:
                 turn_end = len(walk.hashes)
@@ -160,6 +164,7 @@ class Prompt:
             turn=turn_digest(walk.hashes[:turn_end], key) if "tool" in kinds else None,
             in_tool_loop=in_tool_loop,
             hashes=tuple(walk.hashes),
+            volatile_from=volatile_from,
         )
 
     def with_cache_points(

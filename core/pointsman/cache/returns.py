@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import exp, log
 from typing import Any, NamedTuple
 
 Kind = tuple[str | int, ...]
@@ -32,6 +33,11 @@ _MOST_WAITING = 65_536
 _MOST_APPLICATIONS = 256
 # A clock may be corrected, and requests be booked out of order; more than this, and it has been set back.
 _BACKWARDS_SECONDS = 60.0
+# No chance is so sure that what was seen couldn't contradict it.
+_LEAST_CHANCE = 1e-3
+
+Belief = Callable[[Kind], Hazards | None]
+"""What is believed of a kind before anything was seen; None where it says nothing."""
 
 
 class Chances(NamedTuple):
@@ -102,16 +108,38 @@ class _Seen:
             ]
         )
 
+    def log_likelihood(self, believed: Hazards) -> float:
+        """How well a belief foretold what was seen."""
+        sure = [min(max(hazard, _LEAST_CHANCE), 1.0 - _LEAST_CHANCE) for hazard in believed]
+        return sum(
+            returned * log(hazard) + max(waited - returned, 0.0) * log(1.0 - hazard)
+            for returned, waited, hazard in zip(self.returned, self.waited, sure, strict=True)
+        )
+
+
+def mixed(beliefs: Sequence[Hazards], weights: Sequence[float]) -> Hazards:
+    """The hazards of a prefix of which it isn't known which belief holds: who is still away tells that too."""
+    away = list(weights)
+    hazards = []
+    for span in zip(*beliefs, strict=True):
+        left = sum(away)
+        hazards.append(sum(weight * hazard for weight, hazard in zip(away, span, strict=True)) / left if left else 0.0)
+        away = [weight * (1.0 - hazard) for weight, hazard in zip(away, span, strict=True)]
+    return tuple(hazards)
+
 
 class Returns:
     """Waiting times by kind of prefix, over all and by application. Not thread-safe: the ledger's lock guards it.
 
     Args:
         belief: what is believed of a kind before anything was seen.
+        tempos: beliefs of which one or another holds for an application, instead: people who chat come back within
+            minutes, people who work within the hour. What has come back tells which.
     """
 
-    def __init__(self, belief: Callable[[Kind], Hazards]) -> None:
+    def __init__(self, belief: Callable[[Kind], Hazards], *, tempos: Sequence[Belief] = ()) -> None:
         self._belief = belief
+        self._tempos = tempos
         self._overall: dict[Kind, _Seen] = {}
         self._applications: OrderedDict[bytes, dict[Kind, _Seen]] = OrderedDict()
         self._waiting: list[deque[Waiting]] = [deque() for _ in SPANS]
@@ -127,12 +155,22 @@ class Returns:
 
     def hazards(self, kind: Kind, application: bytes | None = None) -> Hazards:
         """For each of `SPANS`, the chance that such a prefix, having waited so long, comes back in it."""
-        hazards = self._belief(kind)
+        hazards = self._believed(kind, application)
         if (seen := self._overall.get(kind)) is not None:
             hazards = seen.beside(hazards, _BELIEF_WEIGHT)
         if application is not None and (own := self._applications.get(application, {}).get(kind[:2])) is not None:
             hazards = own.beside(hazards, _OVERALL_WEIGHT)
         return hazards
+
+    def _believed(self, kind: Kind, application: bytes | None) -> Hazards:
+        told = [(tempo, hazards) for tempo in self._tempos if (hazards := tempo(kind)) is not None]
+        if not told:
+            return self._belief(kind)
+        # A conversation that went on: how soon it does is what tempos differ in.
+        going_on = (kind[0], "known")
+        seen = self._applications.get(application, {}).get(going_on) if application is not None else None
+        logs = [seen.log_likelihood(tempo(going_on) or hazards) if seen else 0.0 for tempo, hazards in told]
+        return mixed([hazards for _, hazards in told], [exp(one - max(logs)) for one in logs])
 
     def chances(self, kind: Kind, application: bytes | None = None) -> Chances:
         """What is expected of a kind of prefix, in an application where that is known."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 import orjson
 
-from pointsman.cache.returns import SPANS, Chances, Hazards, Kind, Returns, Waiting
+from pointsman.cache.returns import SPANS, Belief, Chances, Hazards, Kind, Returns, Waiting
 from pointsman.outline import SECTIONS, Block, Outline
 from pointsman.pricing import Price
 from pointsman.usage import Usage
@@ -142,7 +142,7 @@ class Reuse:
     """
 
     def __init__(self, returns: Returns | None = None) -> None:
-        self.returns = returns or Returns(shipped_belief)
+        self.returns = returns or Returns(shipped_belief, tempos=shipped_tempos())
         self._cuts: dict[tuple[str, str | None], OrderedDict[bytes, _Cut]] = {}
         self._outlooks: dict[tuple[Kind, bytes | None, Rates], Outlook] = {}
         self._of_known: dict[tuple[str, str, bytes | None, Rates], list[_ByPace]] = {}
@@ -156,17 +156,21 @@ class Reuse:
         cuts: Mapping[bytes, _Cut] = self._cuts.get(owner, {})
         static_ends = _static_ends(blocks)
         static = static_ends[-1] if static_ends else -1
-        last = len(blocks) - 1
+        volatile = outline.volatile_from
+        last = (len(blocks) if volatile is None else volatile) - 1
         known = _deepest(blocks, cuts, static)
         pace = _pace(cuts.get(blocks[known].digest) if known > static else None, now)
         ends = [(end, "static", *_pace(cuts.get(blocks[end].digest), now)) for end in static_ends]
         if known > static:
             ends.append((known, "known", *pace))
         reached = max(known, static)
-        start = _start_of_last_message(blocks, reached + 1)
-        for end in sorted({start - 1, last - 2, last - 1, last}):
-            if end > reached:
-                ends.append((end, "history" if end < start else _IN_LAST_MESSAGE[last - end], *pace))
+        if volatile is not None:
+            ends += [(last, "history", *pace)] if last > reached else []
+        else:
+            start = _start_of_last_message(blocks, reached + 1)
+            for end in sorted({start - 1, last - 2, last - 1, last}):
+                if end > reached:
+                    ends.append((end, "history" if end < start else _IN_LAST_MESSAGE[last - end], *pace))
         stretches = _measured(outline, ends)
         self._latest = outline, owner, stretches
         return stretches
@@ -197,7 +201,15 @@ class Reuse:
 
     def chances(self, stretch: Stretch, outline: Outline) -> Chances:
         """How likely the stretch is to be asked for again."""
-        return self.returns.chances(self.kind(stretch, outline), _application(outline))
+        return self.returns.chances(self.kind(stretch, outline), application_of(outline))
+
+    def course(self, context: str, pace: int, application: bytes | None) -> list[Chances]:
+        """For each turn of a conversation, up to the last that is told apart, how likely it is to go on."""
+        application = application if self.returns.knows(application) else None
+        return [
+            self.returns.chances((context, "known", bisect_right(_TURNS, turn), pace, 0), application)
+            for turn in range(1, _TURNS[-1] + 1)
+        ]
 
     def outlook(self, stretch: Stretch, outline: Outline, rates: Rates) -> Outlook:
         """What a token of the stretch costs from now on.
@@ -209,7 +221,7 @@ class Reuse:
         if self.returns.counted > _ANEW_AFTER * self._counted + _COUNTED_BEFORE_ANEW:
             self._counted = self.returns.counted
             self._outlooks, self._of_known, self._of_known_before = {}, {}, self._of_known
-        kind, application = self.kind(stretch, outline), _application(outline)
+        kind, application = self.kind(stretch, outline), application_of(outline)
         application = application if self.returns.knows(application) else None
         key = (kind, application, rates)
         if (outlook := self._outlooks.get(key)) is None:
@@ -256,7 +268,7 @@ class Reuse:
         latest = self._latest
         placed = latest is not None and latest[0] is outline and latest[1] == owner
         stretches = latest[2] if latest and placed else self.stretches(outline, owner, now)
-        blocks, application = outline.blocks, _application(outline)
+        blocks, application = outline.blocks, application_of(outline)
         for stretch in stretches:
             cut = cuts.get(blocks[stretch.end].digest)
             while cut is not None:
@@ -424,10 +436,12 @@ def _start_of_last_message(blocks: tuple[Block, ...], least: int) -> int:
 
 
 def _context(outline: Outline) -> str:
+    if outline.volatile_from is not None:
+        return "documents"
     return outline.blocks[0].section if outline.blocks else "messages"
 
 
-def _application(outline: Outline) -> bytes | None:
+def application_of(outline: Outline) -> bytes | None:
     """What tells one use of a process from another: its tools and system prompt."""
     ends = _static_ends(outline.blocks)
     return outline.blocks[ends[-1]].digest if ends else None
@@ -435,11 +449,20 @@ def _application(outline: Outline) -> bytes | None:
 
 def shipped_belief(kind: Kind) -> Hazards:
     """What the package believes of a kind of stretch before it has seen any."""
-    belief = _shipped()
+    belief = _shipped()[0]
     return belief.get(kind) or belief.get(kind[:2]) or belief[()]
 
 
+def shipped_tempos() -> Sequence[Belief]:
+    """What it believes of conversations about retrieved documents: of those that go on at once, and of slower ones."""
+    return [partial(_told_of, tempo) for tempo in _shipped()[1:]]
+
+
+def _told_of(belief: Mapping[Kind, Hazards], kind: Kind) -> Hazards | None:
+    return belief.get(kind) or belief.get(kind[:2])
+
+
 @cache
-def _shipped() -> Mapping[Kind, Hazards]:
+def _shipped() -> Sequence[Mapping[Kind, Hazards]]:
     told = orjson.loads(files("pointsman").joinpath("data/reuse.json").read_bytes())
-    return {tuple(kind): tuple(hazards) for kind, hazards in told["belief"]}
+    return [{tuple(kind): tuple(hazards) for kind, hazards in belief} for belief in (told["belief"], *told["tempos"])]

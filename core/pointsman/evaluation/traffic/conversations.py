@@ -32,24 +32,24 @@ _KEY = b"public"
 
 
 def mtrag_sessions(
-    told: Mapping[str, Any], *, clock: Clock = "annotator", seed: int = 0
+    told: Mapping[str, Any], *, clock: Clock = "annotator", seed: int = 0, laid: bool = False
 ) -> list[list[RecordedRequest]]:
     """Multi-turn RAG: the raw history, then the retrieved passages and the question in the last message.
 
     The system prompt has 1,500 tokens. `clock` is the annotators' own, or a chat's: each conversation starts when it
-    did, and goes on after gaps with a median of 60 s (lognormal, sigma 1, drawn with `seed`).
+    did, and goes on after gaps with a median of 60 s (lognormal, sigma 1, drawn with `seed`). `laid`: the last message
+    is known to stand in this prompt only, as where Pointsman lays the passages.
     """
     random = Random(seed)
     sessions = []
     for place, conversation in enumerate(told["conversations"]):
-        sessions.append(list(_mtrag_session(str(place), conversation["messages"], told["docs"])))
-        if clock == "chat":
-            sessions[-1] = _with_gaps(sessions[-1], [_CHAT_GAP_SECONDS] * len(sessions[-1]), random)
+        requests = list(_mtrag_session(str(place), conversation["messages"], told["docs"], laid=laid))
+        sessions.append(_with_chats_gaps(requests, random) if clock == "chat" else requests)
     return sessions
 
 
 def _mtrag_session(
-    session: str, messages: Sequence[Mapping[str, Any]], passages: Mapping[str, Sequence[str]]
+    session: str, messages: Sequence[Mapping[str, Any]], passages: Mapping[str, Sequence[str]], *, laid: bool
 ) -> Iterator[RecordedRequest]:
     system = _static_block("system", "mtrag", _RAG_SYSTEM_TOKENS)
     history: list[dict[str, Any]] = []
@@ -57,6 +57,7 @@ def _mtrag_session(
         documents = "\n\n".join(passages[name][1] for name, _ in answered.get("docs", ()))
         content = [{"text": text} for text in (documents, asked["text"]) if text]
         outline = _behind([system], {"messages": [*history, {"role": "user", "content": content}]})
+        outline = outline._replace(volatile_from=len(outline.blocks) - len(content)) if laid else outline
         yield RecordedRequest(session, float(asked["t"]), "", outline, _count(answered["text"]))
         history.append({"role": "user", "content": [{"text": asked["text"]}]})
         history.append({"role": "assistant", "content": [{"text": answered["text"]}]})
@@ -94,6 +95,10 @@ def _converse_message(message: Mapping[str, Any], place: int) -> dict[str, Any]:
         arguments = {"arguments": call["arguments"]}
         content.append({"toolUse": {"toolUseId": f"call-{place}", "name": call["name"], "input": arguments}})
     return {"role": message["role"], "content": content or [{"text": "-"}]}
+
+
+def _with_chats_gaps(requests: Sequence[RecordedRequest], random: Random) -> list[RecordedRequest]:
+    return _with_gaps(requests, [_CHAT_GAP_SECONDS] * len(requests), random)
 
 
 def _with_gaps(requests: Iterable[RecordedRequest], medians: Sequence[float], random: Random) -> list[RecordedRequest]:

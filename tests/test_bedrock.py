@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectTimeoutError, EventStreamError
 
 from pointsman import Catalog, profile_resolver
-from pointsman.bedrock import pool_size_of, read_failure, read_reply, read_usage, region_of
+from pointsman.bedrock import read_failure, read_reply, read_usage, region_of
 from pointsman.cache import Refusal
 from pointsman.local import LocalEndpoint
 from pointsman.usage import Usage
@@ -140,12 +139,10 @@ def test_which_cache_point_was_refused(message: str, status: int, refusal: Refus
     assert failure.refusal == refusal
 
 
-def test_region_and_pool_of_a_boto3_client(boto3_client: Any, endpoint: LocalEndpoint) -> None:
-    """Read from `meta`; without it there is no Region, and the pool is botocore's default."""
+def test_the_region_of_a_boto3_client(boto3_client: Any) -> None:
+    """Read from `meta`; without it there is none."""
     assert region_of(boto3_client) == "us-east-1"
     assert region_of(object()) is None
-    assert pool_size_of(endpoint.client(config=Config(max_pool_connections=33))) == 33
-    assert pool_size_of(object()) == 10
 
 
 def test_application_inference_profiles_are_resolved_by_the_control_plane() -> None:

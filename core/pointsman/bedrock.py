@@ -102,12 +102,6 @@ def region_of(client: Any) -> str | None:
     return getattr(getattr(client, "meta", None), "region_name", None)
 
 
-def pool_size_of(client: Any) -> int:
-    """How many requests a boto3 client can have in flight; botocore's default if it doesn't tell."""
-    config = getattr(getattr(client, "meta", None), "config", None)
-    return getattr(config, "max_pool_connections", None) or 10
-
-
 def profile_resolver(control_plane: Any) -> ProfileResolver:
     """Resolves application inference profiles by `GetInferenceProfile` of a boto3 `bedrock` client.
 

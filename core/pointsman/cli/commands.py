@@ -170,6 +170,16 @@ def local(
             show_default=False,
         ),
     ] = None,
+    knowledge_base: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--knowledge-base",
+            metavar="ID=FOLDER",
+            help="Serve Retrieve over a folder of md, txt and pdf files, under an id of ten letters and digits; may be "
+            "repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a Bedrock-compatible endpoint on this machine, until Ctrl-C.
 
@@ -184,6 +194,7 @@ def local(
         latency_ms=latency_ms,
         models={model_id: Path(path) for model_id, path in map(pair_of, model or ())},
         faults={kind: share_of(kind, share) for kind, share in map(pair_of, fault or ())},
+        knowledge_bases={name: Path(folder) for name, folder in map(pair_of, knowledge_base or ())},
     )
 
 

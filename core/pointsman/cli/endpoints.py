@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -46,21 +46,31 @@ def run(
     latency_ms: float,
     models: Mapping[str, Path],
     faults: Mapping[str, float],
+    knowledge_bases: Mapping[str, Path],
 ) -> None:
     """Runs an endpoint until it is interrupted, and says how to use it.
 
     Raises:
-        InvalidRequestError: an argument can't be used, or the port is taken.
+        InvalidRequestError: an argument can't be used, a folder has nothing to read, or the port is taken.
         MissingExtraError: the extra `local` is not installed.
     """
     _need_local()
     from pointsman.local import Settings
 
     _check_models(models, engine)
-    settings = Settings(engine=engine, models=models, key=key, latency_ms=latency_ms, faults=faults)
+    settings = Settings(
+        engine=engine,
+        models=models,
+        key=key,
+        latency_ms=latency_ms,
+        faults=faults,
+        knowledge_bases=knowledge_bases,
+    )
     with _listening(settings, host, port) as endpoint:
         Console(highlight=False).print(
-            _instructions(endpoint.url, engine, keyed=bool(key)), soft_wrap=True, markup=False
+            _instructions(endpoint.url, engine, keyed=bool(key), knowledge_bases=list(knowledge_bases)),
+            soft_wrap=True,
+            markup=False,
         )
         threading.Event().wait()
 
@@ -85,7 +95,7 @@ def _listening(settings: Settings, host: str, port: int) -> Iterator[LocalEndpoi
 
 
 def _need_local() -> None:
-    if any(find_spec(package) is None for package in ("starlette", "uvicorn")):
+    if any(find_spec(package) is None for package in ("bm25s", "starlette", "uvicorn")):
         raise MissingExtraError("the local endpoint", "local")
 
 
@@ -116,11 +126,12 @@ def share_of(kind: str, value: str) -> float:
         raise InvalidRequestError(f"the share of the fault {kind} is {value!r}; it must be from 0 to 1.") from exc
 
 
-def _instructions(url: str, engine: Engine, *, keyed: bool) -> str:
+def _instructions(url: str, engine: Engine, *, keyed: bool, knowledge_bases: Sequence[str]) -> str:
     secret = f'os.environ["{KEY_VARIABLE}"]' if keyed else '"local"'
+    served = f"Retrieve (bedrock-agent-runtime) over {', '.join(knowledge_bases)}.\n" if knowledge_bases else ""
     return f"""Listening at {url} with the engine {engine}. Ctrl-C ends it.
 {STAND_IN[engine]}
-
+{served}
     pointsman ask FILE -q "..." --endpoint-url {url}
 
     boto3.client("bedrock-runtime", endpoint_url="{url}", region_name="us-east-1",

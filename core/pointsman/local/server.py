@@ -1,7 +1,7 @@
 """The endpoint as an ASGI application: paths, the bounds on every request, the key, error replies.
 
-What a model answers is `runtime.py`'s; the control plane is `control.py`'s. `serve` runs it in this process;
-`endpoint.py` in a thread.
+What a model answers is `runtime.py`'s; the control plane is `control.py`'s; Retrieve is `knowledge_base.py`'s. `serve`
+runs it in this process; `endpoint.py` in a thread.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pointsman.local.calls import Calls
 from pointsman.local.clock import MovableClock
 from pointsman.local.control import ControlPlane
 from pointsman.local.faults import Faults
+from pointsman.local.knowledge_base import KnowledgeBases
 from pointsman.local.refusals import Refusal, invalid
 from pointsman.local.replies import error_response, json_response, refusal_of
 from pointsman.local.runtime import EventStreamResponse, Runtime
@@ -40,6 +41,8 @@ class Endpoint:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        # Before the engine, which takes longer to load: what is wrong with a folder is told at once.
+        self.knowledge_bases = KnowledgeBases(settings.knowledge_bases)
         self.engine = make_engine(settings)
         self.faults = Faults(settings.faults)
         self.routers = PromptRouters(
@@ -58,7 +61,13 @@ class Endpoint:
         for operation in ("Converse", "ConverseStream"):
             reader(operation)
         self.app = Starlette(
-            routes=[*self._runtime_routes(), *self._control_routes(), *self._own_routes(), *self._no_route()],
+            routes=[
+                *self._runtime_routes(),
+                *self._retrieve_routes(),
+                *self._control_routes(),
+                *self._own_routes(),
+                *self._no_route(),
+            ],
             lifespan=self._lifespan,
         )
 
@@ -98,6 +107,12 @@ class Endpoint:
             self._route("POST", f"{model}/converse-stream", self._bounded("ConverseStream", converse_stream)),
             self._route("POST", f"{model}/count-tokens", self._bounded("CountTokens", count_tokens)),
         ]
+
+    def _retrieve_routes(self) -> list[Route]:
+        async def retrieve(request: Request, body: bytes) -> Response:
+            return json_response(self.knowledge_bases.retrieve(_id(request), body))
+
+        return [self._route("POST", "/knowledgebases/{id:path}/retrieve", self._bounded("Retrieve", retrieve))]
 
     def _control_routes(self) -> list[Route]:
         control = self.control
@@ -229,7 +244,8 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8480) -> None
     """Serves until it is interrupted.
 
     Raises:
-        InvalidRequestError: the host is not a loopback address and the settings have no key.
+        InvalidRequestError: the host is not a loopback address and the settings have no key, or a knowledge base's
+            folder is missing or has nothing to read.
         EngineUnavailableError: the engine's runtime or weights are missing.
     """
     check_bind(host, settings.key)

@@ -26,7 +26,8 @@ class Settings:
     before each further piece. `faults` maps a fault to its share of all prompts. `application_profiles` maps
     ARNs of application inference profiles to the model or profile behind them. `default_max_tokens` holds where
     the request names no maxTokens. More than `max_in_flight` requests at once get ServiceUnavailableException, a
-    body beyond `max_body_bytes` gets 413. `routers_path` keeps created prompt routers.
+    body beyond `max_body_bytes` gets 413. `routers_path` keeps created prompt routers. `knowledge_bases` maps ids to
+    folders of documents, which are read at the start.
     """
 
     engine: str | Engine = "extract"
@@ -43,6 +44,7 @@ class Settings:
     max_body_bytes: int = 32 << 20
     max_cache_entries: int = 4096
     routers_path: Path | None = None
+    knowledge_bases: Mapping[str, Path] = field(default_factory=dict)
     clock: Clock = time.time
     catalog: Catalog = field(default_factory=Catalog.default)
 

@@ -25,7 +25,7 @@ Reader = Callable[[Any, str], Any]
 def reader(operation: str, *, service: str = "bedrock-runtime") -> Reader:
     """The reader of an operation's body; members that travel in the URL are left out."""
     model = _service(service).operation_model(operation)
-    return _compile(model.input_shape, body_of=True)
+    return _compile(model.input_shape, {}, body_of=True)
 
 
 @cache
@@ -33,15 +33,15 @@ def _service(name: str) -> ServiceModel:
     return ServiceModel(Loader().load_service_model(name, "service-2"), name)
 
 
-def _compile(shape: Shape, *, body_of: bool = False) -> Reader:
+def _compile(shape: Shape, begun: dict[str, Reader], *, body_of: bool = False) -> Reader:
     if getattr(shape, "is_document_type", False):
         return _any
     if isinstance(shape, StructureShape):
-        return _structure(shape, in_url={"modelId"} if body_of else set())
+        return _structure(shape, begun, in_url={"modelId"} if body_of else set())
     if isinstance(shape, ListShape):
-        return _list(shape)
+        return _list(shape, begun)
     if isinstance(shape, MapShape):
-        return _map(shape)
+        return _map(shape, begun)
     if isinstance(shape, StringShape):
         return _string(shape)
     return {
@@ -58,8 +58,12 @@ def _any(value: Any, path: str) -> Any:  # noqa: ARG001 - a Reader
     return value
 
 
-def _structure(shape: StructureShape, *, in_url: set[str]) -> Reader:
-    members = {name: _compile(member) for name, member in shape.members.items() if name not in in_url}
+def _structure(shape: StructureShape, begun: dict[str, Reader], *, in_url: set[str]) -> Reader:
+    """The reader of a structure; `begun` holds those met before: a filter may hold filters."""
+    if shape.name in begun:
+        return begun[shape.name]
+    begun[shape.name] = lambda value, path: read(value, path)
+    members = {name: _compile(member, begun) for name, member in shape.members.items() if name not in in_url}
     required = [name for name in shape.required_members if name not in in_url]
     union = bool(getattr(shape, "is_tagged_union", False))
 
@@ -84,8 +88,8 @@ def _structure(shape: StructureShape, *, in_url: set[str]) -> Reader:
     return read
 
 
-def _list(shape: ListShape) -> Reader:
-    member = _compile(shape.member)
+def _list(shape: ListShape, begun: dict[str, Reader]) -> Reader:
+    member = _compile(shape.member, begun)
     in_range = _length(shape)
 
     def read(value: Any, path: str) -> list[Any]:
@@ -97,8 +101,8 @@ def _list(shape: ListShape) -> Reader:
     return read
 
 
-def _map(shape: MapShape) -> Reader:
-    key, member = _compile(shape.key), _compile(shape.value)
+def _map(shape: MapShape, begun: dict[str, Reader]) -> Reader:
+    key, member = _compile(shape.key, begun), _compile(shape.value, begun)
     in_range = _length(shape)
 
     def read(value: Any, path: str) -> dict[str, Any]:

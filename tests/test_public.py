@@ -12,6 +12,7 @@ import pointsman
 
 PROMISED = [
     "AsyncClient",
+    "AsyncKnowledgeBase",
     "Block",
     "CachePoint",
     "CacheRules",
@@ -20,10 +21,12 @@ PROMISED = [
     "Client",
     "Cost",
     "Decision",
+    "Document",
     "Drift",
     "FeedbackLog",
     "InvalidRequestError",
     "KeepAlive",
+    "KnowledgeBase",
     "Ledger",
     "LedgerStore",
     "MissReason",
@@ -43,13 +46,17 @@ PROMISED = [
     "RouterRegistry",
     "RoutingCriteria",
     "SQLiteStore",
+    "Scope",
+    "Session",
     "Trace",
     "TraceLog",
     "TrainedPredictor",
     "Usage",
     "ValkeyStore",
+    "current_session",
     "place",
     "profile_resolver",
+    "session",
 ]
 HEAVY = ("boto3", "botocore", "numpy", "pydantic", "asyncio", "genai_prices", "orjson")
 

@@ -11,6 +11,7 @@ import pytest
 from pointsman import Block, CachePoint, Catalog, Outline, Placement, Price, Usage
 from pointsman.adapt import Change
 from pointsman.cache.misses import Evicted
+from pointsman.documents import Told
 from pointsman.outline import Prefix
 from pointsman.trace import Attempt, Trace
 
@@ -26,6 +27,7 @@ WHOLE = Trace(
     status="complete",
     router="a router",
     changes=(Change("inferenceConfig.maxTokens", "lowered"),),
+    documents=Told(stay=3, anew=1, resent=2, loose=4, named=1, not_found=("handbook#7",)),
     placement=Placement(
         points=(CachePoint(0), CachePoint(1)),
         by_caller=frozenset({1}),
@@ -79,6 +81,16 @@ def test_a_trace_is_plain_json() -> None:
             ),
         },
         "drift": None,
+        "documents": {
+            "stay": 3,
+            "anew": 1,
+            "resent": 2,
+            "loose": 4,
+            "named": 1,
+            "cut": 0,
+            "not_found": ["handbook#7"],
+            "as_written": None,
+        },
         "attempts": [{"model": "another", "error": "ThrottlingException"}],
         "usage": {
             "input_tokens": 2_500,

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from pointsman.cache.stores.valkey import ValkeyStore
     from pointsman.catalog import CacheRules, Capabilities, Catalog, Model
     from pointsman.client import AsyncClient, Client
+    from pointsman.documents import (
+        AsyncKnowledgeBase,
+        Document,
+        KnowledgeBase,
+        Scope,
+        Session,
+        current_session,
+        session,
+    )
     from pointsman.errors import (
         InvalidRequestError,
         NoEligibleModelError,
@@ -46,6 +55,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AsyncClient": "client",
+    "AsyncKnowledgeBase": "documents",
     "Block": "outline",
     "CachePoint": "cache",
     "CacheRules": "catalog",
@@ -54,10 +64,12 @@ _HOME = {
     "Client": "client",
     "Cost": "usage",
     "Decision": "routing",
+    "Document": "documents",
     "Drift": "cache",
     "FeedbackLog": "feedback",
     "InvalidRequestError": "errors",
     "KeepAlive": "keep_alive",
+    "KnowledgeBase": "documents",
     "Ledger": "cache",
     "LedgerStore": "cache",
     "MissReason": "cache",
@@ -77,17 +89,22 @@ _HOME = {
     "RouterRegistry": "routing",
     "RoutingCriteria": "routing",
     "SQLiteStore": "cache.stores.sqlite",
+    "Scope": "documents",
+    "Session": "documents",
     "Trace": "trace",
     "TraceLog": "trace_log",
     "TrainedPredictor": "routing",
     "Usage": "usage",
     "ValkeyStore": "cache.stores.valkey",
+    "current_session": "documents",
     "place": "cache",
     "profile_resolver": "bedrock",
+    "session": "documents",
 }
 
 __all__ = [
     "AsyncClient",
+    "AsyncKnowledgeBase",
     "Block",
     "CachePoint",
     "CacheRules",
@@ -96,10 +113,12 @@ __all__ = [
     "Client",
     "Cost",
     "Decision",
+    "Document",
     "Drift",
     "FeedbackLog",
     "InvalidRequestError",
     "KeepAlive",
+    "KnowledgeBase",
     "Ledger",
     "LedgerStore",
     "MissReason",
@@ -119,13 +138,17 @@ __all__ = [
     "RouterRegistry",
     "RoutingCriteria",
     "SQLiteStore",
+    "Scope",
+    "Session",
     "Trace",
     "TraceLog",
     "TrainedPredictor",
     "Usage",
     "ValkeyStore",
+    "current_session",
     "place",
     "profile_resolver",
+    "session",
 ]
 
 

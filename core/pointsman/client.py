@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any, TypeVar
 
-from pointsman.bedrock import pool_size_of, read_failure, read_reply, region_of
+from pointsman.bedrock import read_failure, read_reply, region_of
 from pointsman.cache import Drift, Ledger
 from pointsman.catalog import Catalog
+from pointsman.documents import Recurrence, Session, current_session
 from pointsman.errors import InvalidRequestError
 from pointsman.flow import Call, Context, Failure, Reply, converse_flow
 from pointsman.keep_alive import KeepAlive, Kept, Line
 from pointsman.routing import Router, RouterRegistry
 from pointsman.stream import ReplyStream
+from pointsman.threads import Threads
 from pointsman.tokens import EstimatedTokens
 from pointsman.trace import Trace
 
@@ -73,35 +73,41 @@ class Client:
         region = region_of(boto3_client)
         if not isinstance(routers, RouterRegistry):
             routers = RouterRegistry(routers or (), catalog=catalog, region=region or "us-east-1")
+        ledger = ledger if ledger is not None else Ledger()
         self.context = Context(
             catalog=catalog,
             routers=routers,
-            ledger=ledger if ledger is not None else Ledger(),
+            ledger=ledger,
             counter=counter if counter is not None else EstimatedTokens(),
+            recurrence=Recurrence(key=ledger.key),
             region=region,
         )
-        self.context.ledger.share("tokens", self.context.counter)
+        ledger.share("tokens", self.context.counter)
+        ledger.share("documents", self.context.recurrence)
         self._line = Line(lambda **request: self._client.converse(**request), self.context, clock, self._tell)
 
-    def converse(self, **request: Any) -> dict[str, Any]:
+    def converse(self, *, session: Session | None = None, **request: Any) -> dict[str, Any]:
         """As boto3's; the reply has the trace under `pointsman`, and `trace.promptRouter` where a router decided.
+
+        `session` is the conversation that the prompt belongs to, by default the current one, if there is one
+        (`pointsman.session`).
 
         Raises:
             InvalidRequestError, NoEligibleModelError: nothing was sent.
             botocore.exceptions.ClientError: Bedrock's last word, with the trace as its attribute `pointsman`.
         """
-        drive = _Drive(self, request, streaming=False)
+        drive = _Drive(self, request, session, streaming=False)
         raw = drive.call_until_answered(self._client.converse)
         drive.settle(read_reply(raw, at=self._clock()))
         return drive.decorate(raw)
 
-    def converse_stream(self, **request: Any) -> dict[str, Any]:
-        """As boto3's; the stream's metadata event has the trace under `pointsman`.
+    def converse_stream(self, *, session: Session | None = None, **request: Any) -> dict[str, Any]:
+        """As boto3's; the stream's metadata event has the trace under `pointsman`. `session` as for `converse`.
 
         Raises:
             As `converse`; after the first event also while the stream is read.
         """
-        drive = _Drive(self, request, streaming=True)
+        drive = _Drive(self, request, session, streaming=True)
         raw = drive.call_until_answered(self._client.converse_stream)
         return {**raw, "stream": ReplyStream(raw["stream"], drive, self._clock)}
 
@@ -160,12 +166,19 @@ def _call(name: str, callback: Callable[[_T], object] | None, value: _T) -> None
 class _Drive:
     """One request's flow, and the calls that it wants."""
 
-    def __init__(self, client: Client, request: Mapping[str, Any], *, streaming: bool) -> None:
+    def __init__(self, client: Client, request: Mapping[str, Any], session: Session | None, *, streaming: bool) -> None:
         self._client = client
         self._open: Callable[..., Any] | None = None
         now = client._clock()
         client.context.ledger.sync(now)
-        self._flow = converse_flow(request, client.context, now=now, streaming=streaming, draw=client._random.random())
+        self._flow = converse_flow(
+            request,
+            client.context,
+            now=now,
+            streaming=streaming,
+            draw=client._random.random(),
+            session=session or current_session(),
+        )
         self._call: Call = next(self._flow)
         self._kept: Kept | None = None
         self.trace: Trace | None = None
@@ -237,7 +250,7 @@ class AsyncClient:
 
     def __init__(self, boto3_client: Any, **kwargs: Any) -> None:
         self._sync = Client(boto3_client, **kwargs)
-        self._threads = ThreadPoolExecutor(pool_size_of(boto3_client), thread_name_prefix="pointsman")
+        self._threads = Threads(boto3_client)
 
     @property
     def context(self) -> Context:
@@ -246,31 +259,26 @@ class AsyncClient:
 
     async def converse(self, **request: Any) -> dict[str, Any]:
         """As `Client.converse`."""
-        reply: dict[str, Any] = await self._in_thread(self._sync.converse, request)
-        return reply
+        return await self._threads.run(self._sync.converse, **request)
 
     async def converse_stream(self, **request: Any) -> dict[str, Any]:
         """As `Client.converse_stream`; `stream` is an async iterator with `close()`."""
-        reply = await self._in_thread(self._sync.converse_stream, request)
+        reply = await self._threads.run(self._sync.converse_stream, **request)
         return {**reply, "stream": AsyncReplyStream(reply["stream"], self._threads)}
 
     async def count_tokens(self, **request: Any) -> Any:
         """As `Client.count_tokens`."""
-        return await self._in_thread(self._sync.count_tokens, request)
+        return await self._threads.run(self._sync.count_tokens, **request)
 
     def close(self) -> None:
         """Let the threads go once what is under way has ended."""
-        self._threads.shutdown(wait=False)
+        self._threads.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-
-    async def _in_thread(self, function: Callable[..., Any], request: Mapping[str, Any]) -> Any:
-        run = contextvars.copy_context().run
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: run(function, **request))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "_sync":
@@ -281,7 +289,7 @@ class AsyncClient:
 class AsyncReplyStream:
     """A reply's events for asyncio. One thread reads the whole stream: no hop between threads per event."""
 
-    def __init__(self, stream: ReplyStream, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, stream: ReplyStream, threads: Threads) -> None:
         self._stream = stream
         self._threads = threads
         self._left = False
@@ -303,7 +311,7 @@ class AsyncReplyStream:
         """
         self._left = True
         if self._reading is None:
-            self._reading = asyncio.get_running_loop().run_in_executor(self._threads, self._stream.close)
+            self._reading = self._threads.start(self._stream.close)
         await self._reading
 
     async def _iterate(self) -> AsyncGenerator[dict[str, Any], None]:
@@ -314,7 +322,7 @@ class AsyncReplyStream:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        self._reading = loop.run_in_executor(self._threads, self._read, hand_over)
+        self._reading = self._threads.start(self._read, hand_over)
         try:
             while (item := await queue.get()) is not None and not self._left:
                 if isinstance(item, Exception):

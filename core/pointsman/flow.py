@@ -28,7 +28,9 @@ from pointsman.cache import (
     place,
 )
 from pointsman.cache.placement import JUST_BELOW, NO_POINTS, Placement
+from pointsman.cache.reuse import application_of
 from pointsman.catalog import CacheRules, Catalog, Model
+from pointsman.documents import Economy, Plan, Recurrence, Session, Told, Worths
 from pointsman.errors import InvalidRequestError, NoEligibleModelError
 from pointsman.outline import Outline, Prefix
 from pointsman.prompt import Prompt
@@ -112,7 +114,10 @@ class Turns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What outlives a request: catalogue, routers, ledger, token counts, prompts sent. `region` is the client's."""
+    """What outlives a request: catalogue, routers, ledger, counts of all kinds, prompts sent.
+
+    `recurrence` is how often retrieved documents come back. `region` is the client's.
+    """
 
     catalog: Catalog
     routers: RouterRegistry
@@ -121,6 +126,8 @@ class Context:
     turns: Turns = field(default_factory=Turns)
     sent: SentPrompts = field(default_factory=SentPrompts)
     drift: DriftAlarm = field(default_factory=DriftAlarm)
+    recurrence: Recurrence = field(default_factory=Recurrence)
+    worths: Worths = field(default_factory=Worths)
     region: str | None = None
 
 
@@ -131,17 +138,20 @@ def converse_flow(
     now: float,
     streaming: bool = False,
     draw: float | None = None,
+    session: Session | None = None,
 ) -> Generator[Call, Reply | Failure, Trace]:
     """Drive one request from the caller's words to its trace.
 
     If the last call failed, the trace's status is "failed", and its driver raises that call's error. `draw`, a random
-    number from 0 up to 1, is what a router explores by.
+    number from 0 up to 1, is what a router explores by. `session` holds the documents that the prompt may be made of.
 
     Raises:
         InvalidRequestError, NoEligibleModelError: before anything is yielded.
     """
     story = _Story(request, context, streaming)
     story.check()
+    if session is not None:
+        story.lay_documents(session, now)
     models = story.route(now, draw)
     while True:
         model = models.pop(0)
@@ -176,6 +186,9 @@ class _Story:
         self.at: float | None = None
         self.miss: MissReason | None = None
         self.drift: Drift | None = None
+        self._session: Session | None = None
+        self._planned: Plan | None = None
+        self._told: Told | None = None
         self._pointless: Model | None = None
         self._sent_prompt: Prompt | None = None
         self._plain(None)
@@ -183,6 +196,21 @@ class _Story:
     def check(self) -> None:
         """Refuse what can't be meant, before anything is sent."""
         self.prompt.check()
+
+    def lay_documents(self, session: Session, now: float) -> None:
+        """Put the session's documents where the cache can keep them, alike for every model that may answer."""
+        planned = self._advise("documents", lambda: session.lay(self.prompt, economy=self._economy(), now=now))
+        if isinstance(planned, Plan):
+            self._session, self._planned, self.prompt, self._told = session, planned, planned.prompt, planned.told
+        else:
+            self._told = planned
+
+    def _economy(self) -> Economy:
+        context = self.context
+        router = context.routers.router(self.asked, region=context.region) if isinstance(self.asked, str) else None
+        ids = (router.fallback_model, *router.model_ids) if router else (str(self.asked),)
+        models = [context.catalog.resolve(model_id, region=context.region) for model_id in ids]
+        return Economy(models, context.ledger, context.recurrence, context.worths)
 
     def route(self, now: float, draw: float | None) -> list[Model]:
         """The models to try, in order: the decision, what else could serve, and the fallback model once more."""
@@ -273,10 +301,12 @@ class _Story:
         self.expected_read: Prefix | None = None
         self.sending: Sending | None = None
         self._laid: Mapping[str, Any] = self.request
+        self._holds_documents = False
 
     def _lay(self, model: Model, now: float) -> bool:
         prompt, outline, ledger = self.prompt, self.outline, self.context.ledger
         assert outline is not None
+        self._laid, self._holds_documents = prompt.request, self._planned is not None
         if self.router is not None:
             prompt, self.changes = adapt(prompt, outline, model, written_for=self.written_for or model)
             if self.changes:
@@ -324,6 +354,8 @@ class _Story:
             self._advise("accounting", lambda: self._book(reply, usage, model, outline, now))
         if self.sending is not None:
             self.context.sent.answer(self.sending, reply.at)
+        if reply.complete and reply.stop_reason != "guardrail_intervened":
+            self._advise("documents kept", lambda: self._keep_documents(now))
         trace = self.trace("complete" if reply.complete else "closed early", usage)
         if reply.invoked_model_id is not None and self.router is None:
             invoked = self.context.catalog.resolve(reply.invoked_model_id, region=self.context.region)
@@ -364,6 +396,26 @@ class _Story:
         context.counter.learn(model.id, contents=outline.contents, counted=counted)
         context.ledger.record(outline, model, self.placement, usage, now)
 
+    def _keep_documents(self, now: float) -> None:
+        session, planned, outline = self._session, self._planned, self.placed_on
+        if session is None or planned is None or outline is None or not self._holds_documents:
+            return
+        ttl, application = self._ttl_of_what_stays(outline), application_of(outline)
+        session.answered(planned, self.context.recurrence, at=now, ttl=ttl, application=application)
+
+    def _ttl_of_what_stays(self, outline: Outline) -> str | None:
+        """The TTL of the last cache point, unless it leaves out the messages that the next prompt extends."""
+        if not self.placement.points:
+            return None
+        last = self.placement.points[-1]
+        end = (len(outline.blocks) if outline.volatile_from is None else outline.volatile_from) - 1
+        return last.ttl if outline.blocks[last.after].section == outline.blocks[end].section else None
+
+    def _documents(self) -> Told | None:
+        if self._planned is not None and not self._holds_documents:
+            return Told(as_written="the prompt is too short to be cached, or went out plain")
+        return self._told
+
     def trace(self, status: str, usage: Usage | None = None) -> Trace:
         """The story so far."""
         model = self.model
@@ -385,6 +437,7 @@ class _Story:
             at=self.at,
             miss=self.miss,
             drift=self.drift,
+            documents=self._documents(),
         )
 
     def _invoked_model_id(self, model: Model) -> str:

@@ -10,6 +10,7 @@ from pointsman.adapt import Change
 from pointsman.cache import Drift, MissReason, Placement
 from pointsman.cache.placement import NO_POINTS
 from pointsman.catalog import Model
+from pointsman.documents import Told
 from pointsman.outline import Outline, Prefix
 from pointsman.pricing import cost_of, cost_without_cache
 from pointsman.routing import Decision
@@ -32,6 +33,7 @@ class Trace:
     (a stream that the caller left) or "failed". `expected_read` is what was believed warm before the call.
     `miss` is why less was read from the cache than could have been, None where nothing was missed or nobody can tell;
     `drift` is the alarm, on the one request that set it off.
+    `documents` is what became of the session's documents, None where the prompt held none.
     `at` is when the call was sent, in seconds of the client's clock.
     `advice_failures` name the steps that went wrong, without which the call went out all the same.
     `keep_alive`: nobody asked for it, it was sent to keep a prefix warm (see `pointsman.KeepAlive`).
@@ -53,6 +55,7 @@ class Trace:
     at: float | None = None
     miss: MissReason | None = None
     drift: Drift | None = None
+    documents: Told | None = None
     keep_alive: bool = False
 
     @property
@@ -80,6 +83,7 @@ class Trace:
             "expected_read_tokens": self.expected_read.tokens if self.expected_read else 0,
             "miss": self.miss.to_dict() if self.miss else None,
             "drift": self.drift.to_dict() if self.drift else None,
+            "documents": self.documents.to_dict() if self.documents else None,
             "attempts": [attempt._asdict() for attempt in self.attempts],
             "usage": self.usage.to_dict() if self.usage else None,
             "cost": cost.to_dict() if cost else None,

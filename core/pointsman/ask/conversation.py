@@ -51,7 +51,7 @@ class Conversation:
         self._client = client
         self._model_id = model_id
         self._documents = tuple(documents)
-        self._config = {} if max_tokens is None else {"inferenceConfig": {"maxTokens": max_tokens}}
+        self._config: dict[str, Any] = {} if max_tokens is None else {"inferenceConfig": {"maxTokens": max_tokens}}
         self._clock = clock
         self._history: list[dict[str, Any]] = []
 

@@ -1,0 +1,117 @@
+"""How documents stand in a request: the words around them, and the request with them in their places.
+
+Knows the shape of a request and the wording; which document goes where is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from pointsman.documents.lift import Passage, Place, Replacement, replaced
+from pointsman.prompt import Prompt
+
+GIVEN_BELOW = "[The documents are given with the question.]"
+"""What stands in the system prompt instead of documents: the same words however many they were."""
+
+# Small documents share a block: a cache is found only so many blocks back.
+_SMALL_BLOCK = 4_000
+_WORDS_OF_A_REFERENCE = 8
+_WORD = re.compile(r"\w+")
+
+
+class Stay(NamedTuple):
+    """A document as it stays in a conversation: under a number, by which later turns name it."""
+
+    number: int
+    text: str
+
+
+def name_of(number: int) -> str:
+    """What the prompt calls a document that stays."""
+    return f"[document {number}]"
+
+
+def given_above(text: str) -> str:
+    """What stands for a second copy of a text. Plain words, so that it may stand within JSON."""
+    words = _WORD.findall(text[:400])[:_WORDS_OF_A_REFERENCE]
+    return f"[given above: {' '.join(words)} ...]"
+
+
+def without_documents(request: Mapping[str, Any], passages: Sequence[Passage]) -> dict[Place, list[Replacement]]:
+    """What the system prompt has instead of these passages of it.
+
+    Of several between which nothing is said, one replacement is left: their number must not show in the prompt's
+    beginning.
+    """
+    replacements: dict[Place, list[Replacement]] = {}
+    for passage in passages:
+        at = replacements.setdefault(passage.place, [])
+        if at and not _WORD.search(_text_at(request, passage.place)[at[-1][1] : passage.start]):
+            at[-1] = (at[-1][0], passage.end, GIVEN_BELOW)
+        else:
+            at.append((passage.start, passage.end, GIVEN_BELOW))
+    return replacements
+
+
+def blocks_of(stays: Iterable[Stay]) -> list[str]:
+    """The texts of the blocks in which documents stay, small ones together."""
+    blocks: list[str] = []
+    for stay in stays:
+        text = f"{name_of(stay.number)}\n{stay.text}"
+        if blocks and len(blocks[-1]) + len(text) <= _SMALL_BLOCK:
+            blocks[-1] += f"\n\n{text}"
+        else:
+            blocks.append(text)
+    return blocks
+
+
+def for_this_question(above: Sequence[int], texts: Sequence[str]) -> str | None:
+    """The block of documents that are laid for one question: those that stay above by name, the others in full."""
+    if not (above or texts):
+        return None
+    names = f" {', '.join(map(name_of, above))}{' and:' if texts else ''}" if above else ""
+    return "\n\n".join([f"Documents for this question:{names}", *texts])
+
+
+class Layout(NamedTuple):
+    """Where documents go in one request.
+
+    `instead` is what stands in the places of passages that move or repeat. `stays` are the documents that stay, by the
+    index of the message that they are laid in; `loose` is the block for this question, laid behind those that stay in
+    the message `turn`, or at the end of the last message if it came up `late`, in a tool loop.
+    """
+
+    turn: int
+    instead: Mapping[Place, Sequence[Replacement]]
+    stays: Mapping[int, Sequence[Stay]]
+    loose: str | None = None
+    late: str | None = None
+
+
+def laid(prompt: Prompt, layout: Layout, *, volatile: bool) -> Prompt:
+    """The prompt with documents where the layout says.
+
+    `volatile`: what stands in the current turn behind the documents that stay is sent in this prompt only.
+    """
+    request = replaced(prompt.request, layout.instead) if layout.instead else dict(prompt.request)
+    messages = list(request["messages"])
+    heads = {index: [{"text": text} for text in blocks_of(stays)] for index, stays in layout.stays.items() if stays}
+    kept = len(heads.get(layout.turn, ()))
+    if layout.loose is not None:
+        heads.setdefault(layout.turn, []).append({"text": layout.loose})
+    for index, blocks in heads.items():
+        messages[index] = {**messages[index], "content": [*blocks, *messages[index]["content"]]}
+    if layout.late is not None:
+        messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], {"text": layout.late}]}
+    request["messages"] = messages
+    return replace(prompt, request=request, volatile_at=(layout.turn, kept) if volatile else None)
+
+
+def _text_at(request: Mapping[str, Any], place: Place) -> str:
+    value: Any = request
+    for step in place:
+        value = value[step]
+    return str(value)

@@ -1,0 +1,106 @@
+"""The documents that stay in a conversation, by the turn that they were laid in; and which shelf a prompt goes on from.
+
+Shelves are values: a turn makes a new one from that before it, so that edited and regenerated turns fork. Knows keys
+and turns; knows no text of a document, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pointsman.documents.turns import Turn
+
+_MOST_SHELVES = 256
+
+
+class Kept(NamedTuple):
+    """A document that stays: the number that the prompt calls it by, and the key of its text."""
+
+    number: int
+    key: bytes
+
+
+class Seen(NamedTuple):
+    """How many turns retrieved a document, and which one did last."""
+
+    times: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """What a conversation holds after one of its turns.
+
+    `head` names tools and system prompt without the documents, `before` the turn before this one, `opening` the user's
+    message of this one as the caller wrote it, and `said` its texts. `kept` are the documents that stay, for each turn
+    of the prompt; `loose` those that were laid for this turn only. `turn` counts from 0. `ttl` is that of the last
+    cache point when it was sent, at the time `at`; `application` names the system prompt as it was sent.
+    """
+
+    head: bytes
+    before: bytes
+    opening: bytes
+    said: str
+    turn: int
+    kept: tuple[tuple[Kept, ...], ...]
+    loose: frozenset[bytes]
+    seen: Mapping[bytes, Seen] = field(hash=False)
+    next_number: int
+    at: float = 0.0
+    ttl: str | None = None
+    application: bytes | None = None
+
+    def kept_in(self, turns: int, own: int) -> list[tuple[Kept, ...]]:
+        """The documents that stay in each of so many turns, given that the turn `own` of them is this shelf's."""
+        shift = len(self.kept) - 1 - own
+        return [self.kept[index + shift] if 0 <= index + shift < len(self.kept) else () for index in range(turns)]
+
+
+class Shelves:
+    """The shelves of one session. Not thread-safe; bounded, the longest unused goes first."""
+
+    def __init__(self) -> None:
+        self._shelves: OrderedDict[tuple[bytes, bytes, bytes], Shelf] = OrderedDict()
+        self._after: dict[tuple[bytes, bytes], list[Shelf]] = {}
+
+    def __len__(self) -> int:
+        return len(self._shelves)
+
+    def of_turn(self, head: bytes, turns: Sequence[Turn]) -> Shelf | None:
+        """The shelf of the very turn that the prompt ends with: it is sent again, or its tool loop goes on."""
+        return self._shelves.get((head, _before(turns, len(turns) - 1), turns[-1].opening))
+
+    def extended(self, head: bytes, turns: Sequence[Turn]) -> tuple[Shelf, int] | None:
+        """The latest shelf that the prompt goes on from, and which of its turns that is.
+
+        A turn is recognised by the one before it, word for word, and by what the user said: as history holds it, that
+        is a part of what a template once made of it. So a history that lost its beginning is recognised too.
+        """
+        for index in range(len(turns) - 2, -1, -1):
+            for shelf in reversed(self._after.get((head, _before(turns, index)), ())):
+                if turns[index].may_be(shelf.said):
+                    return shelf, index
+        return None
+
+    def add(self, shelf: Shelf) -> None:
+        """Keep a shelf, instead of an earlier one of the same turn."""
+        key = (shelf.head, shelf.before, shelf.opening)
+        self._forget(key)
+        self._shelves[key] = shelf
+        self._after.setdefault(key[:2], []).append(shelf)
+        while len(self._shelves) > _MOST_SHELVES:
+            self._forget(next(iter(self._shelves)))
+
+    def _forget(self, key: tuple[bytes, bytes, bytes]) -> None:
+        if (shelf := self._shelves.pop(key, None)) is not None:
+            siblings = self._after[key[:2]]
+            siblings.remove(shelf)
+            if not siblings:
+                del self._after[key[:2]]
+
+
+def _before(turns: Sequence[Turn], index: int) -> bytes:
+    return turns[index - 1].digest if index else b""

@@ -1,0 +1,63 @@
+"""A prompt as turns: a user's message and all that follows, up to his next one. Knows messages; knows no documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from xxhash import xxh3_128_digest
+
+from pointsman.outline import plain
+from pointsman.prompt import Prompt
+
+
+class Turn(NamedTuple):
+    """A turn as the caller wrote it: the index of its first message, which holds what the user `said`.
+
+    `opening` names that message, `digest` all of the turn's; cache points don't count. `size` is in bytes of JSON.
+    """
+
+    start: int
+    said: tuple[str, ...]
+    opening: bytes
+    digest: bytes
+    size: int
+
+    def may_be(self, said: str) -> bool:
+        """Whether this is what a prompt template once made `said` of: all of its texts stand in there."""
+        return all(text in said for text in self.said)
+
+
+def turns_of(prompt: Prompt) -> list[Turn]:
+    """The turns of a prompt, the current one last. What stands before the first isn't part of any."""
+    messages = prompt.messages
+    starts = [index for index, message in enumerate(messages) if _begins_turn(message)]
+    turns = []
+    for start, end in zip(starts, [*starts[1:], len(messages)], strict=True):
+        told = [message["role"].encode() + plain_bytes(message["content"]) for message in messages[start:end]]
+        said = tuple(texts_of(messages[start]))
+        turns.append(Turn(start, said, xxh3_128_digest(told[0]), xxh3_128_digest(b"".join(told)), sum(map(len, told))))
+    return turns
+
+
+def head_digest(prompt: Prompt, system: Sequence[Mapping[str, Any]]) -> bytes:
+    """Names the tools of a prompt and this system prompt."""
+    return xxh3_128_digest(plain_bytes(prompt.tools) + plain_bytes(system))
+
+
+def plain_bytes(blocks: Iterable[Mapping[str, Any]]) -> bytes:
+    """Blocks as JSON, without cache points."""
+    return orjson.dumps([block for block in blocks if "cachePoint" not in block], default=plain)
+
+
+def texts_of(message: Mapping[str, Any]) -> Iterator[str]:
+    """The texts of a message, guarded ones too, without the white space around them."""
+    for block in message["content"]:
+        text = block.get("text") or ((block.get("guardContent") or {}).get("text") or {}).get("text")
+        if text:
+            yield text.strip()
+
+
+def _begins_turn(message: Mapping[str, Any]) -> bool:
+    return message["role"] == "user" and not any("toolResult" in block for block in message["content"])

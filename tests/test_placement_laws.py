@@ -201,20 +201,34 @@ _any_blocks = st.lists(
     seconds=st.floats(-(10**6), 10**6),
     tokens=st.integers(0, 10**12),
     after=st.integers(0, 11),
+    volatile=st.none() | st.integers(0, 12),
 )
 def test_no_outline_breaks_it(
-    prompts: list[list[Block]], model: Model, seconds: float, tokens: int, after: int
+    prompts: list[list[Block]], model: Model, seconds: float, tokens: int, after: int, volatile: int | None
 ) -> None:
     """Sections in any order, digests that repeat, roles and kinds that nobody knows, clocks that jump."""
     ledger, now = Ledger(), T0
     for blocks in prompts:
         points = [CachePoint(after, "1h")] if after < len(blocks) else []
         of = Outline.of_blocks(blocks, points=points)
+        of = of._replace(volatile_from=None if volatile is None else min(volatile, len(blocks)))
         placement = place(of, model, ledger, now)
         assert isinstance(placement, Placement)
         usage = Usage(input_tokens=tokens, cache_read_tokens=tokens // 3, cache_write_tokens=tokens // 3)
         ledger.record(of, model, placement, usage, now)
         now += seconds
+
+
+@given(case=cases(points=False), volatile=st.integers(0, 12))
+def test_nothing_volatile_is_written(case: Case, volatile: int) -> None:
+    """Where all that follows stands in this prompt only, no point stands behind its beginning, but to read."""
+    of, (ledger, now) = case.outline, case.ledger()
+    static = sum(block.section != "messages" for block in of.blocks)
+    of = of._replace(volatile_from=min(static + volatile, len(of.blocks)))
+    warm = ledger.warm_prefix(of, case.model, now)
+    points = place(of, case.model, ledger, now).points
+    beyond = [point.after for point in points if point.after >= (of.volatile_from or 0)]
+    assert len(beyond) <= (warm is not None)
 
 
 @given(case=cases(points=False), tokens=st.integers(0, 9_000))

@@ -455,3 +455,22 @@ def test_values_that_bedrock_would_not_take_are_refused(wrong: Request) -> None:
 def test_wrong_types_are_left_to_botocore(given: Request) -> None:
     """What botocore refuses better than we could passes the check."""
     Prompt(given).check()
+
+
+@pytest.mark.parametrize(
+    ("volatile_at", "expected"), [(None, None), ((0, 0), 4), ((0, 1), 5), ((2, 0), 7), ((2, 1), 8)]
+)
+def test_what_is_volatile_is_told_in_blocks(volatile_at: tuple[int, int] | None, expected: int | None) -> None:
+    """Counted from the beginning of the prompt, tools and system first; digests and tokens stay what they were."""
+    of = request()
+    volatile = Prompt(of, volatile_at).outline(EstimatedTokens(), key=KEY)
+    assert volatile.volatile_from == expected
+    assert volatile._replace(volatile_from=None) == outline(of)
+
+
+def test_cache_points_are_no_blocks_where_what_is_volatile_is_counted() -> None:
+    """A caller's point before it doesn't move it."""
+    of = request()
+    of["system"].append(POINT)
+    of["messages"][0]["content"].append(POINT)
+    assert Prompt(of, (2, 0)).outline(EstimatedTokens(), key=KEY).volatile_from == 7

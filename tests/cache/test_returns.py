@@ -292,3 +292,69 @@ def test_the_chance_to_be_away_falls_from_one() -> None:
     assert left[0] == 1.0
     assert [after / before for before, after in pairwise(left)] == pytest.approx([1.0 - hazard for hazard in BELIEF])
     assert away(BELIEF, 9_999.0) == left[-1]
+
+
+# --- tempos -----------------------------------------------------------------------------------------------------
+
+QUICK: Hazards = (0.8, 0.5, *[0.1] * 6)
+SLOW: Hazards = (0.02, 0.02, 0.02, 0.3, 0.4, *[0.2] * 3)
+GOING_ON: Kind = ("documents", "known", 1, 0, 0)
+
+
+def with_tempos(*tempos: Hazards) -> Returns:
+    """Waiting times of conversations about documents, which go on by one of these."""
+    return Returns(
+        lambda _: BELIEF,
+        tempos=[lambda kind, tempo=tempo: tempo if kind[0] == "documents" else None for tempo in tempos],
+    )
+
+
+def gone_on(returns: Returns, waits: Sequence[float], application: bytes) -> Returns:
+    """Conversations of an application that went on after so many seconds."""
+    for number, wait in enumerate(waits):
+        start = T0 + 10_000.0 * number
+        waiting = returns.watch(GOING_ON, application, start)
+        waiting.returned(start + wait)
+        returns.pass_time(start + 9_000.0)
+    return returns
+
+
+def test_of_tempos_that_nothing_tells_apart_each_may_hold() -> None:
+    """Whoever is still away after a while is likelier to be of the slow tempo: (.8 + .02) / 2, then by who is left."""
+    mixed = with_tempos(QUICK, SLOW).hazards(GOING_ON)
+    assert mixed[0] == pytest.approx(0.41)
+    assert mixed[1] == pytest.approx((0.2 * 0.5 + 0.98 * 0.02) / (0.2 + 0.98))
+    assert 0.1 < mixed[-1] < 0.2
+
+
+def test_what_came_back_tells_the_tempo_of_an_application() -> None:
+    """A few returns are enough, and other applications are not judged by them."""
+    returns = gone_on(with_tempos(QUICK, SLOW), [20.0, 30.0, 90.0, 40.0], b"chat")
+    gone_on(returns, [700.0, 800.0, 1_500.0], b"work")
+    chat, work = (returns.chances(GOING_ON, name) for name in (b"chat", b"work"))
+    assert chat.within_5m > 0.85
+    assert work.within_1h > 0.7
+    undecided = returns.chances(GOING_ON, b"unknown")
+    assert work.within_5m < undecided.within_5m < chat.within_5m
+
+
+def test_one_tempo_is_a_belief() -> None:
+    """What it says nothing of is believed as before."""
+    returns = with_tempos(QUICK)
+    assert returns.hazards(GOING_ON) == pytest.approx(QUICK)
+    assert returns.hazards(KIND) == BELIEF
+
+
+def test_a_tempo_that_nothing_can_come_of_is_ruled_out_and_nothing_breaks() -> None:
+    """A belief of never says that what was seen can't have been: it counts next to nothing, not minus infinity."""
+    returns = gone_on(with_tempos(NOTHING, QUICK), [20.0] * 3, b"chat")
+    assert returns.chances(GOING_ON, b"chat").within_5m > 0.85
+    assert with_tempos(NOTHING).chances(GOING_ON).never == 1.0
+
+
+@given(waits=st.lists(st.floats(1.0, 8_000.0), max_size=12))
+def test_what_tempos_believe_of_an_application_lies_between_them(waits: list[float]) -> None:
+    """However it goes on, until what was seen of it weighs more than what is believed."""
+    believed = gone_on(with_tempos(QUICK, SLOW), waits, b"one")._believed(GOING_ON, b"one")
+    for hazard, *two in zip(believed, QUICK, SLOW, strict=True):
+        assert min(two) - 1e-9 <= hazard <= max(two) + 1e-9

@@ -14,10 +14,11 @@ from pointsman import Block, CachePoint, Ledger, Outline, Placement, Price, Usag
 from pointsman.cache import MemoryStore
 from pointsman.cache.ledger import owner_of
 from pointsman.cache.returns import SPANS, Hazards, Returns
-from pointsman.cache.reuse import Outlook, Rates, Reuse, Stretch, shipped_belief
+from pointsman.cache.reuse import Outlook, Rates, Reuse, Stretch, shipped_belief, shipped_tempos
 
 OWNER = owner_of(CLAUDE)
 RATES = Rates(0.1, 1.25, 2.0)
+KNOWN = ("documents", "known", 2, 0, 0)
 
 
 def believing(hazards: Hazards) -> Reuse:
@@ -102,6 +103,34 @@ def test_another_conversation_under_the_same_system_prompt_is_at_its_first_turn(
     other = Outline.of_blocks([*outline(system(900)).blocks, Block("messages", "user", "text", b"another", 9)])
     static, last = reuse.stretches(other, OWNER, T0 + 1)
     assert (static.kind, static.turn, last.kind, last.turn) == ("static", 2, "last", 1)
+
+
+@pytest.mark.parametrize(
+    ("volatile", "expected"),
+    [
+        (0, []),
+        (2, [("static", 0), ("static", 1)]),
+        (4, [("static", 0), ("static", 1), ("history", 3)]),
+        (5, [("static", 0), ("static", 1), ("history", 4)]),
+    ],
+)
+def test_what_stands_in_one_prompt_only_is_no_stretch(volatile: int, expected: list[tuple[str, int]]) -> None:
+    """What comes before it is the history; where nothing does, there is nothing that could come back."""
+    of = outline(*CHAT)._replace(volatile_from=volatile)
+    whole = parts(believing(SOON), of)
+    if volatile == 0:
+        assert whole == [("static", 0), ("static", 1)]
+    else:
+        assert whole == expected
+
+
+def test_conversations_about_documents_are_counted_apart() -> None:
+    """They go on otherwise than others, under the same system prompt too."""
+    reuse, of = believing(SOON), outline(system(900), user(9))
+    volatile = of._replace(volatile_from=1)
+    kinds = [reuse.kind(one, of)[0] for one in reuse.stretches(of, OWNER, T0)]
+    kinds += [reuse.kind(one, volatile)[0] for one in reuse.stretches(volatile, OWNER, T0)]
+    assert kinds == ["system", "system", "documents"]
 
 
 def test_the_tokens_of_the_stretches_add_up() -> None:
@@ -370,6 +399,27 @@ def test_the_shipped_belief_knows_every_kind() -> None:
         hazards = shipped_belief(kind)
         assert len(hazards) == len(SPANS)
         assert all(0.0 <= hazard < 1.0 for hazard in hazards)
+
+
+def test_a_shipped_tempo_speaks_of_conversations_about_documents_alone() -> None:
+    """Some go on within minutes, others within the hour; of anything else they say nothing."""
+    quick, slow = shipped_tempos()
+    chances = [Returns(lambda kind, tempo=tempo: tempo(kind) or NEVER).chances(KNOWN) for tempo in (quick, slow)]
+    assert chances[0].within_5m > 0.7 > 0.3 > chances[1].within_5m
+    assert chances[1].within_1h > 0.6 > chances[0].within_1h
+    for tempo in (quick, slow):
+        assert tempo(("system", "known", 2, 0, 0)) is None
+        assert len(tempo(("documents", "history", 1, 0, 0)) or ()) == len(SPANS)
+
+
+def test_the_course_of_a_conversation_is_told_by_turn() -> None:
+    """From its first turn to the last that is told apart, by the kind that a prompt is which goes on."""
+    first, later = (0.5, *[0.0] * 7), (0.0, 0.0, 0.0, 0.25, *[0.0] * 4)
+    reuse = Reuse(Returns(lambda kind: first if kind[1:3] == ("known", 1) else later if kind[1] == "known" else NEVER))
+    course = reuse.course("documents", 0, None)
+    assert [tuple(chances) for chances in course[:2]] == [(0.5, 0.0), (0.0, 0.25)]
+    assert len(course) == 20
+    assert course[-1] == course[1]
 
 
 @pytest.mark.parametrize("digests", [(b"a", b"a", b"a"), (b"a", b"b", b"a")], ids=["all alike", "the first again"])

@@ -210,7 +210,7 @@ def _joined(kept: Sequence[CachePoint], ours: Sequence[CachePoint], most: int) -
 
 def _just_below(outline: Outline, model: Model, stretches: Sequence[Stretch]) -> tuple[Prefix, ...]:
     minimum = model.cache.minimum_tokens
-    if minimum is None or outline.tokens_to(stretches[0].end) >= minimum:
+    if minimum is None or not stretches or outline.tokens_to(stretches[0].end) >= minimum:
         return ()
     ends = {one.end for one in stretches if one.kind == "static"} | {len(outline.blocks) - 1}
     return tuple(

@@ -110,11 +110,11 @@ class _Weighing:
         plain, written_5m, written_1h = self._costs(cold, rates)
         ends = [None, *[end if end is not None and end > warm else None for _, end in cold]]
         may_end = [count for count, end in enumerate(ends) if not count or end is not None]
-        best, for_1h, for_5m = plain[-1] - _LEAST_GAIN, 0, 0
+        best, for_1h, for_5m = plain[-1], 0, 0
         for hours in may_end if self._may_be_1h(rates) else (0,):
             for fives in self._ends_of_5m(hours, [one for one, _ in cold], may_end):
                 cost = written_1h[hours] + written_5m[fives] - written_5m[hours] + plain[-1] - plain[fives]
-                if cost < best:
+                if cost < best - _LEAST_GAIN:
                     best, for_1h, for_5m = cost, hours, fives
         return ends[for_1h], ends[for_5m] if for_5m > for_1h else None
 

@@ -158,7 +158,7 @@ class Reuse:
         static = static_ends[-1] if static_ends else -1
         volatile = outline.volatile_from
         last = (len(blocks) if volatile is None else volatile) - 1
-        known = _deepest(blocks, cuts, static)
+        known = _deepest(blocks, cuts, static, last)
         pace = _pace(cuts.get(blocks[known].digest) if known > static else None, now)
         ends = [(end, "static", *_pace(cuts.get(blocks[end].digest), now)) for end in static_ends]
         if known > static:
@@ -376,9 +376,9 @@ def _pace(cut: _Cut | None, now: float) -> tuple[int, int]:
     return cut.turn + 1, bisect_right(_PACES, now - cut.waiting.since)
 
 
-def _deepest(blocks: tuple[Block, ...], cuts: Mapping[bytes, _Cut], static: int) -> int:
-    """The last block up to which an earlier prompt is known to be the same; -1 if there is none."""
-    for index in range(len(blocks) - 1, static, -1):
+def _deepest(blocks: tuple[Block, ...], cuts: Mapping[bytes, _Cut], static: int, last: int) -> int:
+    """The block, not behind `last`, up to which an earlier prompt is known to be the same; -1 if there is none."""
+    for index in range(last, static, -1):
         if blocks[index].digest in cuts:
             return index
     return -1

@@ -4,7 +4,7 @@ DATA ?= ../shared/data
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-routing bench-caching docs guides test-awscli train clean
+.PHONY: demo test lint types bench bench-routing bench-caching bench-documents docs guides test-awscli train clean
 
 demo: $(VENV)/.local
 	$(RUN)/pointsman demo
@@ -24,6 +24,8 @@ bench: $(VENV)/.dev
 	$(RUN)/python benchmarks/overhead.py
 	$(RUN)/python benchmarks/routing_latency.py
 	$(RUN)/python benchmarks/laws.py --examples 100000
+	$(RUN)/python benchmarks/lift.py
+	$(RUN)/python benchmarks/documents_integrity.py --data $(DATA) --conversations 10000
 
 bench-routing: $(VENV)/.dev
 	$(RUN)/python benchmarks/routing.py --data $(DATA)
@@ -35,6 +37,9 @@ bench-caching: $(VENV)/.dev $(VENV)/.tokenizers
 	$(RUN)/python benchmarks/caching_routing.py --data $(DATA)
 	$(RUN)/python benchmarks/tokens.py --data $(DATA) --tokenizers $(VENV)/tokenizers
 
+bench-documents: $(VENV)/.dev
+	$(RUN)/python benchmarks/documents.py --data $(DATA)
+
 docs: $(VENV)/.dev
 	$(RUN)/python -m pytest tests/test_docs.py
 
@@ -42,6 +47,7 @@ train: $(VENV)/.dev
 	$(RUN)/python training/familiarity.py --data $(DATA)
 	$(RUN)/python training/heads.py --data $(DATA)
 	$(RUN)/python training/reuse.py --data $(DATA)
+	$(RUN)/python training/recurrence.py --data $(DATA)
 
 guides: $(VENV)/.dev
 	$(RUN)/python examples/make_guides.py

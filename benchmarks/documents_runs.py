@@ -14,9 +14,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from pointsman import Catalog, Client, Document, Model, Prompt
+from pointsman import Catalog, Client, Document, Ledger, Model, Prompt
 from pointsman.documents.session import Sessions
 from pointsman.evaluation.billing import BillingSimulator
+from pointsman.evaluation.policies import PlacementPolicy
 from pointsman.tokens import EstimatedTokens
 from pointsman.usage import Usage
 
@@ -236,3 +237,16 @@ def _message(role: str, text: str) -> dict[str, Any]:
 
 def _tokens(request: Mapping[str, Any]) -> int:
     return Prompt(request).outline(_COUNTER, key=_KEY).tokens
+
+
+def as_written(corpus: Corpus, shape: str, model: Model, place: PlacementPolicy) -> float:
+    """The bill as a share of the uncached one, where requests go as templates write them, with these cache points."""
+    ledger, simulator, bill, plainly = Ledger(), BillingSimulator(conservative=True), 0.0, 0
+    for one in written(corpus, shape, model):
+        outline = Prompt(one.request).outline(_COUNTER, key=_KEY)
+        placement = place(outline, model, ledger, one.at)
+        usage = simulator.bill(outline, placement.points, model, one.at)
+        ledger.record(outline, model, placement, usage, one.at)
+        bill += cost(usage, model)
+        plainly += one.plainly
+    return bill / plainly

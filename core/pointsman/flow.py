@@ -206,10 +206,10 @@ class _Story:
             self._told = planned
 
     def _economy(self) -> Economy:
-        context = self.context
-        router = context.routers.router(self.asked, region=context.region) if isinstance(self.asked, str) else None
-        ids = (router.fallback_model, *router.model_ids) if router else (str(self.asked),)
-        models = [context.catalog.resolve(model_id, region=context.region) for model_id in ids]
+        context, asked = self.context, str(self.asked)
+        router = context.routers.router(asked, region=context.region)
+        ids = (router.fallback_model, *router.model_ids) if router else (asked,)
+        models = [self._named_model(model_id) for model_id in ids]
         return Economy(models, context.ledger, context.recurrence, context.worths)
 
     def route(self, now: float, draw: float | None) -> list[Model]:

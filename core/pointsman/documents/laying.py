@@ -43,16 +43,18 @@ def given_above(text: str) -> str:
 def without_documents(request: Mapping[str, Any], passages: Sequence[Passage]) -> dict[Place, list[Replacement]]:
     """What the system prompt has instead of these passages of it.
 
-    Of several between which nothing is said, one replacement is left: their number must not show in the prompt's
-    beginning.
+    Of several between which nothing is said, one replacement is left, and the white space around it is always the same:
+    neither their number nor how their texts begin and end must show in the prompt's beginning.
     """
     replacements: dict[Place, list[Replacement]] = {}
     for passage in passages:
-        at = replacements.setdefault(passage.place, [])
-        if at and not _WORD.search(_text_at(request, passage.place)[at[-1][1] : passage.start]):
-            at[-1] = (at[-1][0], passage.end, GIVEN_BELOW)
+        at, text = replacements.setdefault(passage.place, []), _text_at(request, passage.place)
+        if at and not _WORD.search(text[at[-1][1] : passage.start]):
+            start = at.pop()[0]
         else:
-            at.append((passage.start, passage.end, GIVEN_BELOW))
+            start = len(text[: passage.start].rstrip())
+        end = len(text) - len(text[passage.end :].lstrip())
+        at.append((start, end, "\n\n" * (start > 0) + GIVEN_BELOW + "\n\n" * (end < len(text))))
     return replacements
 
 

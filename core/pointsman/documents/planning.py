@@ -227,9 +227,14 @@ class _Planning:
 
         What a turn has laid once for its question only is laid so again.
         """
-        if not self._economy.caches or self._history_keeps or (self._base is not None and self._base.ttl is None):
+        if not self._economy.caches or self._history_keeps or self._went_uncached():
             return False
         return not (self._same and (self._is_in_loop() or key in self._same.loose))
+
+    def _went_uncached(self) -> bool:
+        """Whether the last prompt got no cache point, though it was long enough: a short one tells nothing."""
+        base = self._base
+        return base is not None and base.ttl is None and self._economy.is_cached(self._bytes_before())
 
     def _gain(self, key: bytes) -> float:
         if self._prompt.tools:

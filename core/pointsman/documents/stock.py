@@ -20,18 +20,21 @@ from pointsman.documents.shelf import Shelves
 from pointsman.prompt import Prompt
 
 _MOST_CHARACTERS = 8_000_000
+# Rules and blanks are nobody's documents, and to find them in a page of the same takes long.
+_FEWEST_DIFFERENT_CHARACTERS = 8
 
 Allowed = Callable[[Mapping[Document, float]], Iterable[Document]]
 """Takes documents and for how many seconds none of them was retrieved; gives those that may be sent again."""
 
 
 class _Registered:
-    """A document and when a request last held its text, None if none has."""
+    """A document, its text as it is found, and when a request last held it, None if none has."""
 
-    __slots__ = ("document", "found_at")
+    __slots__ = ("document", "found_at", "text")
 
     def __init__(self, document: Document, found_at: float | None) -> None:
         self.document = document
+        self.text = document.text.strip()
         self.found_at = found_at
 
 
@@ -71,7 +74,7 @@ class Stock:
             planned = plan(
                 prompt,
                 passages,
-                {key: self._held(key, one.document) for key, one in self._documents.items()},
+                {key: self._held(key, one) for key, one in self._documents.items()},
                 self._shelves,
                 economy=economy,
                 allowed=lambda keys: self._allowed(keys, allowed, now),
@@ -101,7 +104,8 @@ class Stock:
         key = blake2b(document.text.encode(errors="surrogatepass"), key=self._key, digest_size=16).digest()
         known = self._documents.get(key)
         if known is None:
-            self._texts.add(key, document.text)
+            if len(set(document.text)) >= _FEWEST_DIFFERENT_CHARACTERS:
+                self._texts.add(key, document.text)
             self.characters += len(document.text)
         self._documents[key] = _Registered(document, known.found_at if known else None)
         self._documents.move_to_end(key)
@@ -114,9 +118,10 @@ class Stock:
         if self._versions.get((document.knowledge_base, document.id)) == key:
             del self._versions[document.knowledge_base, document.id]
 
-    def _held(self, key: bytes, document: Document) -> Held:
+    def _held(self, key: bytes, registered: _Registered) -> Held:
+        document = registered.document
         current = self._versions.get((document.knowledge_base, document.id)) == key
-        return Held(document.text.strip(), document.knowledge_base, current)
+        return Held(registered.text, document.knowledge_base, current)
 
     def _allowed(self, keys: Iterable[bytes], allowed: Allowed, now: float) -> frozenset[bytes]:
         known = {key: self._documents[key] for key in keys if key in self._documents}

@@ -6,6 +6,7 @@ Knows prices relative to input, how conversations go on and how often passages c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from pointsman.cache.returns import Chances
@@ -45,7 +46,7 @@ class Worth:
     """
 
     def __init__(self, prices: Prices, course: Sequence[Chances], chance: Callable[[Standing], float]) -> None:
-        self._write = prices.write
+        self._write, chance = prices.write, cache(chance)
         self._costs: list[dict[tuple[int, int], _Cost]] = [{} for _ in range(_HORIZON + 1)]
         self._costs[_HORIZON] = {(times, ago): _Cost(0.0, 0.0) for times in _TIMES for ago in _AGO}
         for turn in range(_HORIZON - 1, -1, -1):

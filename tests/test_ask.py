@@ -23,11 +23,12 @@ from rich.console import Console
 import pointsman
 from pointsman import Catalog, Client, InvalidRequestError, RouterRegistry, Usage
 from pointsman.ask import CallFailedError
+from pointsman.ask.as_json import to_json
 from pointsman.ask.connection import Connection, LocalStatus, calls_to, connect
 from pointsman.ask.conversation import Answer, Conversation, check_questions, choose_model_id
 from pointsman.ask.documents import MOST_BYTES, Document, read_documents, unique_names
 from pointsman.ask.reading import reading
-from pointsman.ask.report import Report, printable, to_json
+from pointsman.ask.report import Report, printable
 from pointsman.local import LocalEndpoint
 
 ROOT = Path(__file__).parent.parent
@@ -435,7 +436,7 @@ class TestReport:
 
     def test_json_has_all_of_it(self, answers: list[Answer]) -> None:
         """Money in decimal strings, the shares of later questions, totals that add up."""
-        told = to_json(answers, asked=HAIKU, url="http://x", region="us-east-1", engine="extract", documents=[])
+        told = to_json(answers, asked=HAIKU, url="http://x", region="us-east-1", engine="extract", about={})
         first, second = told["answers"]
         assert told["endpoint"] == {"url": "http://x", "region": "us-east-1", "answers_by": "extract"}
         assert first["first_token_share"] is None

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 
 from pointsman.documents.document import Document
 from pointsman.documents.knowledge_base import AsyncKnowledgeBase, KnowledgeBase
-from pointsman.documents.session import current_session, session
+from pointsman.documents.sessions import current_session, session
 from pointsman.errors import InvalidRequestError
 from pointsman.local import LocalEndpoint
 

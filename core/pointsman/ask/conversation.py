@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +12,24 @@ from typing import Any
 from pointsman.ask.documents import Document
 from pointsman.catalog import Catalog
 from pointsman.client import Client
+from pointsman.documents import Document as RetrievedDocument
+from pointsman.documents import Session
 from pointsman.errors import InvalidRequestError, PointsmanWarning
 from pointsman.prompt_routers import split_router_arn
 from pointsman.routing import RouterRegistry
 from pointsman.trace import Trace
 
 DEFAULT_ROUTER = "Anthropic Prompt Router"
+STOPPED = "stopped"
+"""The stop reason of an answer that was ended by Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of one question. `first_token_s` is None where no text came."""
+    """What came of one question. `first_token_s` is None where no text came.
+
+    `found` are the documents that were retrieved for it, None where nothing was searched.
+    """
 
     question: str
     text: str
@@ -30,6 +37,7 @@ class Answer:
     trace: Trace
     first_token_s: float | None
     duration_s: float
+    found: tuple[RetrievedDocument, ...] | None = None
 
 
 class Conversation:
@@ -62,30 +70,56 @@ class Conversation:
             InvalidRequestError, NoEligibleModelError: nothing was sent.
             botocore.exceptions.ClientError: Bedrock refused, or the stream broke.
         """
-        documents = [] if self._history else [document.block for document in self._documents]
-        message = {"role": "user", "content": [*documents, {"text": question}]}
-        pieces: list[str] = []
-        stop_reason, first_token_at = None, None
-        started = self._clock()
-        reply = self._client.converse_stream(modelId=self._model_id, messages=[*self._history, message], **self._config)
-        with closing(reply["stream"]) as stream:
+        blocks = [] if self._history else [document.block for document in self._documents]
+        message = {"role": "user", "content": [*blocks, {"text": question}]}
+        request = {"modelId": self._model_id, "messages": [*self._history, message], **self._config}
+        answer = stream_answer(self._client, request, question=question, on_text=on_text, clock=self._clock)
+        if answer.text.strip():
+            self._history += [message, {"role": "assistant", "content": [{"text": answer.text}]}]
+        return answer
+
+
+def stream_answer(
+    client: Client,
+    request: Mapping[str, Any],
+    *,
+    question: str,
+    on_text: Callable[[str], object],
+    clock: Callable[[], float] = time.perf_counter,
+    session: Session | None = None,
+    stoppable: bool = False,
+) -> Answer:
+    """Send a request, and hand over the answer's text as it comes.
+
+    `stoppable`: Ctrl-C, once the reply has begun, ends this answer and nothing else.
+
+    Raises:
+        As `Client.converse_stream`.
+    """
+    pieces: list[str] = []
+    stop_reason, first_token_at = None, None
+    started = clock()
+    reply = client.converse_stream(session=session, **request)
+    with closing(reply["stream"]) as stream:
+        try:
             for event in stream:
                 if text := _text_of(event):
-                    first_token_at = self._clock() if first_token_at is None else first_token_at
+                    first_token_at = clock() if first_token_at is None else first_token_at
                     pieces.append(text)
                     on_text(text)
                 stop_reason = event.get("messageStop", {}).get("stopReason", stop_reason)
-        ended, text = self._clock(), "".join(pieces)
-        if text.strip():
-            self._history += [message, {"role": "assistant", "content": [{"text": text}]}]
-        return Answer(
-            question=question,
-            text=text,
-            stop_reason=stop_reason,
-            trace=stream.trace,
-            first_token_s=None if first_token_at is None else first_token_at - started,
-            duration_s=ended - started,
-        )
+        except KeyboardInterrupt:
+            if not stoppable:
+                raise
+            stop_reason = STOPPED
+    return Answer(
+        question=question,
+        text="".join(pieces),
+        stop_reason=stop_reason,
+        trace=stream.trace,
+        first_token_s=None if first_token_at is None else first_token_at - started,
+        duration_s=clock() - started,
+    )
 
 
 def _text_of(event: dict[str, Any]) -> str:

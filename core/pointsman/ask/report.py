@@ -1,4 +1,4 @@
-"""A conversation as people read it in a terminal, and as JSON. Knows answers and traces; asks nothing.
+"""A conversation as people read it in a terminal. Knows answers and traces; asks nothing.
 
 Every figure is from the trace: tokens as they came back, money at list prices.
 """
@@ -9,13 +9,23 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pointsman.ask.conversation import Answer
+from pointsman.ask.conversation import STOPPED, Answer
+from pointsman.ask.figures import (
+    buckets_of,
+    cost_of,
+    cost_without_cache_of,
+    reason_of,
+    share_of_first,
+    total_cost,
+    total_cost_without_cache,
+    total_usage,
+)
+from pointsman.ask.found import documents_of
 from pointsman.catalog import Catalog
 from pointsman.routing import Router
 from pointsman.usage import Usage
@@ -58,19 +68,28 @@ class Report:
         self._column = 0
         self._word = ""
 
-    def opening(self, *, documents: int, target: str, url: str, engine: str | None) -> None:
-        """Whom the questions are asked of, and what stands behind the endpoint."""
-        about = f" about {_counted(documents, 'document')}" if documents else ""
-        self._line(Text.assemble("Asking ", (target, "bold"), f"{about}."))
+    def opening(self, *, about: str, target: str, url: str, engine: str | None) -> None:
+        """Whom the questions are asked of and about what, if that is said, and what stands behind the endpoint."""
+        self._line(Text.assemble("Asking ", (target, "bold"), f" about {printable(about)}." if about else "."))
         self._line(f"Endpoint {url}" + (f", engine {engine}." if engine else "."))
         if engine is not None:
             self._line(Text(STAND_IN.get(engine, STAND_IN["llama"]), style="yellow"))
 
-    def question(self, question: str) -> None:
-        """The next question, before it is asked."""
+    def question(self, question: str, *, typed: bool = False) -> None:
+        """The next question, before it is asked; if it was typed here, it is on the screen already."""
+        if not typed:
+            self._line()
+            self._line(Text(f"{len(self._answers) + 1}. {printable(question)}", style="bold"))
         self._line()
-        self._line(Text(f"{len(self._answers) + 1}. {printable(question)}", style="bold"))
-        self._line()
+
+    def hint(self, text: str) -> None:
+        """Something that is good to know, but no part of the conversation."""
+        self._line(Text(text, style="dim"))
+
+    def failure(self, message: str) -> None:
+        """Why a question got no answer, or none to its end."""
+        self._end_line()
+        self._line(Text(" " * _INDENT + printable(message), style="red"))
 
     def text(self, piece: str) -> None:
         """A piece of the answer; words are kept whole where the console is a terminal."""
@@ -86,8 +105,7 @@ class Report:
 
     def answer(self, answer: Answer) -> None:
         """The figures of the answer that was written."""
-        self._end_word()
-        self._break()
+        self._end_line()
         if not answer.text.strip():
             self._line(Text(" " * _INDENT + "(no text came)", style="dim"))
         self._line()
@@ -96,7 +114,9 @@ class Report:
         self._answers.append(answer)
 
     def closing(self) -> None:
-        """The table of all answers, and what caching saved."""
+        """The table of all answers, and what caching saved; nothing where there are none."""
+        if not self._answers:
+            return
         self._line()
         self._console.print(_table(self._answers))
         self._line()
@@ -109,10 +129,16 @@ class Report:
             named += f", switched from {before.name}"
         figures = [("model", named), ("why", reason_of(answer))]
         figures += [("refused", f"{attempt.model}: {attempt.error}") for attempt in trace.attempts]
+        if (documents := documents_of(answer)) is not None:
+            figures.append(("documents", documents))
         figures += [("tokens", _tokens(trace.usage)), ("first token", _first_token(answer, first))]
-        figures.append(("cost", f"{_dollars(_cost(answer))}; {_dollars(_cost_without(answer))} without caching"))
+        figures.append(
+            ("cost", f"{_dollars(cost_of(answer))}; {_dollars(cost_without_cache_of(answer))} without caching")
+        )
         if answer.stop_reason == "max_tokens":
             figures.append(("cut short", "the answer reached the most tokens allowed"))
+        elif answer.stop_reason == STOPPED:
+            figures.append(("cut short", "you stopped the answer"))
         figures += [("went wrong", failure) for failure in trace.advice_failures]
         return figures
 
@@ -121,6 +147,10 @@ class Report:
         if self._console.is_terminal:
             value = textwrap.fill(value, max(self._console.width - before, 20)).replace("\n", "\n" + " " * before)
         self._line(Text.assemble(" " * _INDENT, (f"{label:<{_LABEL_WIDTH}}", "dim"), value))
+
+    def _end_line(self) -> None:
+        self._end_word()
+        self._break()
 
     def _end_word(self) -> None:
         if not self._word:
@@ -148,66 +178,6 @@ class Report:
         self._console.print(text, soft_wrap=not self._console.is_terminal)
 
 
-def to_json(
-    answers: Sequence[Answer], *, asked: str, url: str, region: str, engine: str | None, documents: Sequence[Any]
-) -> dict[str, Any]:
-    """All of it as plain JSON; money in decimal strings, what is unknown as None.
-
-    `answers_by` is "bedrock", or the local endpoint's engine that stood in for the models.
-    """
-    return {
-        "asked": asked,
-        "endpoint": {"url": url, "region": region, "answers_by": engine or "bedrock"},
-        "documents": [document.to_dict() for document in documents],
-        "answers": [_answer_json(answer, answers[0]) for answer in answers],
-        "totals": _totals_json(answers),
-    }
-
-
-def _answer_json(answer: Answer, first: Answer) -> dict[str, Any]:
-    share = _share(answer, first)
-    return {
-        "question": answer.question,
-        "answer": answer.text,
-        "stop_reason": answer.stop_reason,
-        "model": answer.trace.model.id,
-        "invoked_model_id": answer.trace.invoked_model_id,
-        "reason": reason_of(answer),
-        "usage": _usage_json(answer.trace.usage),
-        "first_token_ms": None if answer.first_token_s is None else round(answer.first_token_s * 1000, 1),
-        "first_token_share": None if share is None else round(share, 4),
-        "duration_ms": round(answer.duration_s * 1000, 1),
-        "cost": _text(_cost(answer)),
-        "cost_without_cache": _text(_cost_without(answer)),
-        "trace": answer.trace.to_dict(),
-    }
-
-
-def _totals_json(answers: Sequence[Answer]) -> dict[str, Any]:
-    return {
-        "usage": _usage_json(_total_usage(answers)),
-        "cost": _text(_sum([_cost(answer) for answer in answers])),
-        "cost_without_cache": _text(_sum([_cost_without(answer) for answer in answers])),
-    }
-
-
-def _usage_json(usage: Usage | None) -> dict[str, int] | None:
-    return None if usage is None else {"uncached_tokens": usage.uncached_tokens, **usage.to_dict()}
-
-
-def reason_of(answer: Answer) -> str:
-    """Why the model was invoked, in words."""
-    trace = answer.trace
-    if trace.decision is not None:
-        chosen = trace.decision.reason
-        if trace.invoked_model_id.endswith(trace.decision.model.invoke_id):
-            return chosen
-        return f"the router's choice could not serve it ({trace.decision.model.name}: {chosen})"
-    if trace.router is not None:
-        return "fallback model: the router could not decide"
-    return "named by the caller" if trace.asked == trace.invoked_model_id else "chosen by AWS's router"
-
-
 def described(router: Router | None, model_id: str, catalog: Catalog) -> str:
     """Whom the questions are asked of, in words."""
     if router is None:
@@ -227,15 +197,15 @@ def _table(answers: Sequence[Answer]) -> Table:
         left = header in ("", "model")
         table.add_column(header, justify="left" if left else "right", footer_style="bold", no_wrap=header != "model")
     for number, answer in enumerate(answers, 1):
-        usage, share = answer.trace.usage, _percent(_share(answer, answers[0]))
+        usage, share = answer.trace.usage, _percent(share_of_first(answer, answers[0]))
         table.add_row(
             str(number),
             answer.trace.model.name,
-            *(f"{tokens:,}" for tokens in _buckets(usage)) if usage else ("?",) * 4,
+            *(f"{tokens:,}" for tokens in buckets_of(usage)) if usage else ("?",) * 4,
             _seconds(answer.first_token_s),
             share,
-            _amount(_cost(answer)),
-            _amount(_cost_without(answer)),
+            _amount(cost_of(answer)),
+            _amount(cost_without_cache_of(answer)),
         )
     for column, footer in zip(table.columns, _footers(answers), strict=True):
         column.footer = footer
@@ -243,18 +213,14 @@ def _table(answers: Sequence[Answer]) -> Table:
 
 
 def _footers(answers: Sequence[Answer]) -> tuple[str, ...]:
-    tokens = (f"{count:,}" for count in _buckets(_total_usage(answers) or Usage()))
-    costs = (_amount(_sum([figure(answer) for answer in answers])) for figure in (_cost, _cost_without))
-    return ("", "total", *tokens, "", "", *costs)
-
-
-def _buckets(usage: Usage) -> tuple[int, int, int, int]:
-    return usage.uncached_tokens, usage.cache_write_tokens, usage.cache_read_tokens, usage.output_tokens
+    tokens = (f"{count:,}" for count in buckets_of(total_usage(answers) or Usage()))
+    costs = total_cost(answers), total_cost_without_cache(answers)
+    return ("", "total", *tokens, "", "", *map(_amount, costs))
 
 
 def _verdict(answers: Sequence[Answer]) -> str:
-    usage = _total_usage(answers)
-    cost, without = (_sum([figure(answer) for answer in answers]) for figure in (_cost, _cost_without))
+    usage = total_usage(answers)
+    cost, without = total_cost(answers), total_cost_without_cache(answers)
     if usage is None or not usage.input_tokens:
         return "No usage came back."
     read = f"{_percent(usage.cache_read_tokens / usage.input_tokens)} of the prompt tokens were read from the cache"
@@ -268,43 +234,14 @@ def _verdict(answers: Sequence[Answer]) -> str:
 def _tokens(usage: Usage | None) -> str:
     if usage is None:
         return "unknown: no usage came back"
-    uncached, written, read, output = _buckets(usage)
+    uncached, written, read, output = buckets_of(usage)
     return f"{uncached:,} uncached, {written:,} written to the cache, {read:,} read from it; {output:,} out"
 
 
 def _first_token(answer: Answer, first: Answer) -> str:
     after = _seconds(answer.first_token_s)
-    share = _share(answer, first)
+    share = share_of_first(answer, first)
     return after if answer is first or share is None else f"{after}, {_percent(share)} of the first question's"
-
-
-def _share(answer: Answer, first: Answer) -> float | None:
-    if answer is first or answer.first_token_s is None or not first.first_token_s:
-        return None
-    return answer.first_token_s / first.first_token_s
-
-
-def _cost(answer: Answer) -> Decimal | None:
-    cost = answer.trace.cost
-    return cost.total if cost else None
-
-
-def _cost_without(answer: Answer) -> Decimal | None:
-    return answer.trace.cost_without_cache
-
-
-def _total_usage(answers: Sequence[Answer]) -> Usage | None:
-    usages = [answer.trace.usage for answer in answers if answer.trace.usage is not None]
-    return sum(usages, Usage()) if usages else None
-
-
-def _sum(values: Sequence[Decimal | None]) -> Decimal | None:
-    known = [value for value in values if value is not None]
-    return sum(known, Decimal(0)) if len(known) == len(values) else None
-
-
-def _text(value: Decimal | None) -> str | None:
-    return None if value is None else str(value)
 
 
 def _dollars(value: Decimal | None) -> str:
@@ -321,7 +258,3 @@ def _seconds(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -9,12 +9,26 @@ import typer
 
 import pointsman
 from pointsman.ask.connection import KEY_VARIABLE
+from pointsman.cli.addressing import Address
+from pointsman.cli.chatting import chat
 from pointsman.cli.endpoints import Engine, pair_of, run, share_of
 from pointsman.cli.evaluation import evaluate
 from pointsman.cli.fitting import fit
 from pointsman.cli.inquiry import Inquiry, demo_inquiry, hold
+from pointsman.cli.options import (
+    AsJson,
+    EndpointUrl,
+    Local,
+    MaxTokens,
+    ModelId,
+    OwnEngine,
+    PredictorFile,
+    Questions,
+    Region,
+    RouterName,
+    own_engine,
+)
 from pointsman.cli.replay import replay
-from pointsman.errors import InvalidRequestError
 
 app = typer.Typer(
     help="Prompt routing and prompt caching for Amazon Bedrock, together.",
@@ -46,52 +60,16 @@ def ask(
         # Hidden: the help would name its Python type. The text below tells of it.
         typer.Argument(metavar="FILE", hidden=True),
     ] = None,
-    question: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--question", "-q", metavar="TEXT", help="A question; may be given several times.", show_default=False
-        ),
-    ] = None,
-    router: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|ARN", help="The prompt router to ask. Default: the one for Claude.", show_default=False
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID", help="A model or inference profile to ask, instead of a router.", show_default=False
-        ),
-    ] = None,
-    predictor: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="What `pointsman fit` wrote, for the router to decide by.", show_default=False
-        ),
-    ] = None,
-    region: Annotated[
-        str | None, typer.Option(metavar="REGION", help="The AWS Region to call.", show_default=False)
-    ] = None,
-    endpoint_url: Annotated[
-        str | None,
-        typer.Option(
-            "--endpoint-url",
-            metavar="URL",
-            help=f"Another endpoint than AWS's, such as a running `pointsman local` (its key: {KEY_VARIABLE}).",
-            show_default=False,
-        ),
-    ] = None,
-    local: Annotated[bool, typer.Option("--local", help="Start a local endpoint for this conversation.")] = False,
-    engine: Annotated[
-        Engine | None,
-        typer.Option(
-            help="What answers behind --local: a small model, or sentences of the prompt. Default: llama.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
-    max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="The longest answer, in tokens.")] = 1024,
+    question: Questions = None,
+    router: RouterName = None,
+    model: ModelId = None,
+    predictor: PredictorFile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    local: Local = False,
+    engine: OwnEngine = None,
+    as_json: AsJson = False,
+    max_tokens: MaxTokens = 1024,
 ) -> None:
     """Ask questions about documents, in one conversation that is routed and cached.
 
@@ -102,30 +80,24 @@ def ask(
 
         pointsman ask handbook.pdf -q "Who approves travel?" -q "And abroad?"
     """
-    if local and endpoint_url is not None:
-        raise InvalidRequestError("--local starts an endpoint of its own: leave out --endpoint-url.")
-    if engine is not None and not local:
-        raise InvalidRequestError("--engine goes with --local: a running endpoint has its engine.")
-    hold(
-        Inquiry(
-            files=files or (),
-            questions=question or (),
-            router=router,
-            model=model,
-            predictor=predictor,
-            region=region,
-            endpoint_url=endpoint_url,
-            engine=(engine or "llama") if local else None,
-            as_json=as_json,
-            max_tokens=max_tokens,
-        )
+    address = Address(
+        router=router,
+        model=model,
+        predictor=predictor,
+        region=region,
+        endpoint_url=endpoint_url,
+        engine=own_engine(local=local, engine=engine, endpoint_url=endpoint_url),
     )
+    hold(Inquiry(files=files or (), questions=question or (), address=address, as_json=as_json, max_tokens=max_tokens))
+
+
+app.command(short_help="Talk about a folder of documents.")(chat)
 
 
 @app.command(short_help="Ask three questions about three PDFs, on this machine.")
 def demo(
     engine: Annotated[Engine, typer.Option(help="What answers: a small model, or sentences of the prompt.")] = "llama",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask three questions about three short PDFs, on this machine and without AWS.
 

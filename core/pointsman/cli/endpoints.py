@@ -25,12 +25,19 @@ Engine = Literal["llama", "extract"]
 
 
 @contextmanager
-def own_endpoint(engine: Engine, *, region: str | None = None) -> Iterator[str]:
-    """The URL of an endpoint that listens while the block lasts."""
+def own_endpoint(
+    engine: Engine, *, region: str | None = None, knowledge_bases: Mapping[str, Path] | None = None
+) -> Iterator[str]:
+    """The URL of an endpoint that listens while the block lasts.
+
+    Raises:
+        InvalidRequestError: the folder of a knowledge base is missing or has nothing to read.
+        MissingExtraError: the extra `local` is not installed.
+    """
     _need_local()
     from pointsman.local import Settings
 
-    settings = Settings(engine=engine)
+    settings = Settings(engine=engine, knowledge_bases=knowledge_bases or {})
     if region is not None:
         settings = replace(settings, region=region)
     with _listening(settings, "127.0.0.1", 0) as endpoint:

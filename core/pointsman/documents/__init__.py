@@ -8,7 +8,7 @@ from pointsman.documents.economy import Economy, Worths
 from pointsman.documents.knowledge_base import AsyncKnowledgeBase, KnowledgeBase
 from pointsman.documents.planning import Plan, Told
 from pointsman.documents.recurrence import Recurrence
-from pointsman.documents.session import Session, current_session, session
+from pointsman.documents.sessions import Session, current_session, session
 
 __all__ = [
     "AsyncKnowledgeBase",

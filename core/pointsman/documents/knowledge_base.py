@@ -215,7 +215,7 @@ class AsyncKnowledgeBase:
 
 def _current_session() -> Registers | None:
     # Imported here: who names the session, or has none, needs nothing of it.
-    from pointsman.documents.session import current_session
+    from pointsman.documents.sessions import current_session
 
     return current_session()
 

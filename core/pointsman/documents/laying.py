@@ -82,13 +82,15 @@ class Layout(NamedTuple):
     """Where documents go in one request.
 
     `instead` is what stands in the places of passages that move or repeat. `stays` are the documents that stay, by the
-    index of the message that they are laid in; `loose` is the block for this question, laid behind those that stay in
-    the message `turn`, or at the end of the last message if it came up `late`, in a tool loop.
+    index of the message that they are laid in, and `named` the numbers of those that such a message names; `loose` is
+    the block for this question, laid behind both in the message `turn`, or at the end of the last message if it came up
+    `late`, in a tool loop.
     """
 
     turn: int
     instead: Mapping[Place, Sequence[Replacement]]
     stays: Mapping[int, Sequence[Stay]]
+    named: Mapping[int, Sequence[int]]
     loose: str | None = None
     late: str | None = None
 
@@ -100,16 +102,26 @@ def laid(prompt: Prompt, layout: Layout, *, volatile: bool) -> Prompt:
     """
     request = replaced(prompt.request, layout.instead) if layout.instead else dict(prompt.request)
     messages = list(request["messages"])
-    heads = {index: [{"text": text} for text in blocks_of(stays)] for index, stays in layout.stays.items() if stays}
+    heads = {index: blocks_of(stays) for index, stays in layout.stays.items()}
     kept = len(heads.get(layout.turn, ()))
-    if layout.loose is not None:
-        heads.setdefault(layout.turn, []).append({"text": layout.loose})
-    for index, blocks in heads.items():
-        messages[index] = {**messages[index], "content": [*blocks, *messages[index]["content"]]}
+    for index, text in (
+        *((index, for_this_question(named, ())) for index, named in layout.named.items()),
+        _loose(layout),
+    ):
+        if text is not None:
+            heads.setdefault(index, []).append(text)
+    for index, texts in heads.items():
+        if texts:
+            blocks = [{"text": text} for text in texts]
+            messages[index] = {**messages[index], "content": [*blocks, *messages[index]["content"]]}
     if layout.late is not None:
         messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], {"text": layout.late}]}
     request["messages"] = messages
     return replace(prompt, request=request, volatile_at=(layout.turn, kept) if volatile else None)
+
+
+def _loose(layout: Layout) -> tuple[int, str | None]:
+    return layout.turn, layout.loose
 
 
 def _text_at(request: Mapping[str, Any], place: Place) -> str:

@@ -1,7 +1,7 @@
 """Which documents of one prompt stay, which are laid for its question only, and which are named instead of repeated.
 
 Knows passages, shelves and what documents are worth; the wording and the request's shape are left to `laying.py`, what
-a session holds to `session.py`.
+a session holds to `stock.py`.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ class _Planning:
         self._leave_out(self._not_allowed(allowed) | self._not_worth_writing_again())
         standing = self._standing()
         new = self._new(standing)
-        self._kept[-1] = (*self._kept[-1], *new)
-        stay = {kept.key: kept.number for kept in _all(self._kept)}
+        stay = {kept.key: kept.number for kept in (*_all(self._kept), *new)}
+        self._kept[-1] = (*self._kept[-1], *new, *self._named_again(stay, new))
         loose = [key for key in self._found if key not in stay and key not in standing]
         layout = self._layout(stay, standing, loose)
         shelf = self._shelf(stay)
@@ -275,17 +275,32 @@ class _Planning:
                 if passage.place[0] != "system" and passage is not standing.get(key) and not _is_guarded(passage):
                     instead.setdefault(passage.place, []).append((passage.start, passage.end, reference))
         stays = {
-            turn.start: [Stay(one.number, self._held[one.key].text) for one in kept]
+            turn.start: [Stay(one.number, self._held[one.key].text) for one in kept if not one.again]
             for turn, kept in zip(self._turns, self._kept, strict=True)
         }
-        new = {kept.key for kept in self._kept[-1]}
-        above = [stay[key] for key in self._found if key in stay and key not in new and self._only_in_system(key)]
+        named = {
+            turn.start: [one.number for one in kept if one.again]
+            for turn, kept in zip(self._turns, self._kept, strict=True)
+        }
         if not self._moves:
-            return Layout(self._start, instead, {})
+            return Layout(self._start, instead, {}, {})
         late = [key for key in loose if self._is_in_loop() and self._same and key not in self._same.loose]
         now = [self._held[key].text for key in loose if key not in late]
         after = for_this_question((), [self._held[key].text for key in late])
-        return Layout(self._start, instead, stays, for_this_question(above, now), after)
+        above = [] if self._prompt.tools else self._above(stay, self._kept[-1])
+        return Layout(self._start, instead, stays, named, for_this_question(above, now), after)
+
+    def _above(self, stay: Mapping[bytes, int], here: Sequence[Kept]) -> list[int]:
+        """Numbers of the documents for this question that stay in earlier turns, and that no reference tells of."""
+        laid_here = {kept.key for kept in here}
+        return [stay[key] for key in self._found if key in stay and key not in laid_here and self._only_in_system(key)]
+
+    def _named_again(self, stay: Mapping[bytes, int], new: Sequence[Kept]) -> list[Kept]:
+        """What an agent's turn names of earlier ones stands in it as long as what its loop adds behind it."""
+        if not self._prompt.tools or self._same:
+            return []
+        keys = {number: key for key, number in stay.items()}
+        return [Kept(number, keys[number], again=True) for number in self._above(stay, new)]
 
     def _shelf(self, stay: Mapping[bytes, int]) -> Shelf:
         turns, base = self._turns, self._base
@@ -374,4 +389,4 @@ def _is_guarded(passage: Passage) -> bool:
 
 
 def _all(kept: Iterable[Iterable[Kept]]) -> list[Kept]:
-    return [one for turn in kept for one in turn]
+    return [one for turn in kept for one in turn if not one.again]

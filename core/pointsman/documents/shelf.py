@@ -17,10 +17,14 @@ _MOST_SHELVES = 256
 
 
 class Kept(NamedTuple):
-    """A document that stays: the number that the prompt calls it by, and the key of its text."""
+    """A document that stays: the number that the prompt calls it by, and the key of its text.
+
+    `again`: a turn of an agent only named it, since it stays in an earlier one.
+    """
 
     number: int
     key: bytes
+    again: bool = False
 
 
 class Seen(NamedTuple):

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from pointsman import Catalog, Client, Document, Ledger, Model, Prompt
-from pointsman.documents.session import Sessions
+from pointsman.documents.sessions import Sessions
 from pointsman.evaluation.billing import BillingSimulator
 from pointsman.evaluation.policies import PlacementPolicy
 from pointsman.tokens import EstimatedTokens

@@ -104,12 +104,11 @@ def laid(prompt: Prompt, layout: Layout, *, volatile: bool) -> Prompt:
     messages = list(request["messages"])
     heads = {index: blocks_of(stays) for index, stays in layout.stays.items()}
     kept = len(heads.get(layout.turn, ()))
-    for index, text in (
-        *((index, for_this_question(named, ())) for index, named in layout.named.items()),
-        _loose(layout),
-    ):
-        if text is not None:
-            heads.setdefault(index, []).append(text)
+    for index, named in layout.named.items():
+        if (text := for_this_question(named, ())) is not None:
+            heads[index].append(text)
+    if layout.loose is not None:
+        heads.setdefault(layout.turn, []).append(layout.loose)
     for index, texts in heads.items():
         if texts:
             blocks = [{"text": text} for text in texts]
@@ -118,10 +117,6 @@ def laid(prompt: Prompt, layout: Layout, *, volatile: bool) -> Prompt:
         messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], {"text": layout.late}]}
     request["messages"] = messages
     return replace(prompt, request=request, volatile_at=(layout.turn, kept) if volatile else None)
-
-
-def _loose(layout: Layout) -> tuple[int, str | None]:
-    return layout.turn, layout.loose
 
 
 def _text_at(request: Mapping[str, Any], place: Place) -> str:

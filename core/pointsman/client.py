@@ -212,7 +212,9 @@ class _Drive:
             self._call = self._flow.send(outcome)
             return False
         except StopIteration as done:
-            trace: Trace = done.value
+            trace: Trace | None = done.value
+        if trace is None:
+            return True  # Nobody holds the stream any more: the flow was closed before it, and can't tell its trace.
         self.trace = trace
         _call("keep-alive", self._keep, trace)
         self._client._tell(trace)

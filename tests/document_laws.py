@@ -1,0 +1,280 @@
+"""What holds of every conversation about documents, on random ones: shared by the tests and by the benchmark.
+
+Two tenants talk side by side through one client, under the same session id, about documents of the same ids.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from typing import Any, NamedTuple
+
+import botocore.session
+from botocore.validate import ParamValidator
+from hypothesis import strategies as st
+from talks import CLAUDE, INSTRUCTIONS, LLAMA, NOVA, T0, Account, Request, blocks_of, cut_points, extends, said
+
+from pointsman import Client, Document
+from pointsman.documents.laying import GIVEN_BELOW
+from pointsman.documents.sessions import Session, Sessions
+
+TENANTS = ("a", "b")
+_NUMBERS = st.lists(st.integers(0, 6), max_size=4)
+_LABEL = re.compile(
+    rf"\[document \d+\](?:,| and:)?|\[given above: [^\]]*\]|Documents for this question:|{re.escape(GIVEN_BELOW)}"
+)
+_TOOLS = {"tools": [{"toolSpec": {"name": "search", "inputSchema": {"json": {"type": "object"}}}}]}
+_COLD_SECONDS = 4_000.0
+
+
+class Step(NamedTuple):
+    """What a user, or what stands between him and the model, does next.
+
+    `does`: ask, retry, regenerate, edit, trim, condense, condense the history, pause.
+    """
+
+    tenant: str
+    does: str
+    numbers: tuple[int, ...]
+
+
+class Course(NamedTuple):
+    """A model, where a template puts documents, and the steps of both tenants."""
+
+    model: str
+    shape: str
+    steps: tuple[Step, ...]
+
+
+SHAPES = ("message", "system", "both", "tool", "json", "guarded", "message kept")
+_DOES = ("ask",) * 8 + ("retry", "regenerate", "edit", "trim", "condense", "condense the history", "pause")
+courses = st.builds(
+    Course,
+    model=st.sampled_from([CLAUDE, CLAUDE, NOVA, LLAMA]),
+    shape=st.sampled_from(SHAPES),
+    steps=st.lists(
+        st.builds(Step, st.sampled_from("aab"), st.sampled_from(_DOES), _NUMBERS.map(tuple)), min_size=1, max_size=14
+    ).map(tuple),
+)
+
+
+@cache
+def text_of(tenant: str, number: int) -> str:
+    """A passage of a tenant, with what JSON escapes in it, and white space around it."""
+    body = " ".join(f'Rule "{number}.{line}" of {tenant}: wait\tat post {line * 7}.' for line in range(12 + 8 * number))
+    return f"\n  Notice {number} to {tenant}.\n{body}\n"
+
+
+class _Side:
+    """One tenant's conversation."""
+
+    def __init__(self, tenant: str, session: Session) -> None:
+        self.tenant = tenant
+        self.session = session
+        self.history: list[Request] = []
+        self.held: set[int] = set()
+        self.before: Request | None = None
+        self.asked: tuple[Request, tuple[int, ...]] | None = None
+        self.turn = 0
+
+
+class Conversations:
+    """Plays a course, and checks each request that is sent."""
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.account = Account()
+        self.checked = 0
+        self._traces: list[Any] = []
+        self.client = Client(self.account, clock=lambda: self.account.now, on_trace=self._traces.append)
+        sessions = Sessions(clock=lambda: self.account.now - T0)
+        self.sides = {name: _Side(name, sessions.open("the same", scope=name, max_age=None)) for name in TENANTS}
+
+    def play(self) -> None:
+        """All steps."""
+        for step in self.course.steps:
+            side = self.sides[step.tenant]
+            self.account.now += 30.0
+            getattr(self, f"_{step.does.replace(' ', '_')}")(side, step.numbers)
+
+    def _ask(self, side: _Side, numbers: Sequence[int]) -> None:
+        side.turn += 1
+        request = self._written(side, f"Question {side.turn}, please?", numbers)
+        side.asked = request, tuple(numbers)
+        self._send(side, request, numbers)
+        self._remember(side, request)
+
+    def _retry(self, side: _Side, numbers: Sequence[int]) -> None:  # noqa: ARG002 - every step takes it
+        if side.asked is None:
+            return
+        first = side.before
+        request, before = side.asked
+        was_laid = self._traces[-1].documents if self._traces else None
+        self._send(side, request, before)
+        if first is not None and was_laid is not None and self._last_of is side:
+            assert blocks_of(side.before or {}) == blocks_of(first)
+
+    def _regenerate(self, side: _Side, numbers: Sequence[int]) -> None:
+        if len(side.history) < 2:
+            return
+        side.history = side.history[: -self._of_turn(side)]
+        side.before = None
+        self._ask(side, numbers)
+
+    def _edit(self, side: _Side, numbers: Sequence[int]) -> None:
+        self._regenerate(side, numbers)
+
+    def _trim(self, side: _Side, numbers: Sequence[int]) -> None:
+        starts = [index for index, one in enumerate(side.history) if _begins(one)]
+        side.history = side.history[starts[1] :] if len(starts) > 1 else []
+        side.before = None
+        self._ask(side, numbers)
+
+    def _condense(self, side: _Side, numbers: Sequence[int]) -> None:  # noqa: ARG002
+        self._as_written(side, {"messages": [said("user", f"Ask by itself: {side.turn}. {INSTRUCTIONS}")]})
+
+    def _condense_the_history(self, side: _Side, numbers: Sequence[int]) -> None:  # noqa: ARG002
+        if self.course.shape in ("message", "system"):
+            messages = [*side.history, said("user", "Make a question of its own of it.")]
+            self._as_written(side, {"system": [{"text": INSTRUCTIONS}], "messages": messages})
+
+    def _pause(self, side: _Side, numbers: Sequence[int]) -> None:
+        self.account.now += _COLD_SECONDS
+        for one in self.sides.values():
+            one.before = None
+        self._ask(side, numbers)
+
+    def _as_written(self, side: _Side, request: Request) -> None:
+        self.client.converse(modelId=self.course.model, **request, session=side.session)
+        assert blocks_of(self.account.requests[-1]) == blocks_of(request)
+
+    def _written(self, side: _Side, question: str, numbers: Sequence[int]) -> Request:
+        texts, shape = [text_of(side.tenant, number) for number in numbers], self.course.shape
+        system = f"{INSTRUCTIONS}\n\nContext:\n\n" + "\n\n".join(texts) + "\n\nAnswer by it."
+        content = [{"text": "\n\n".join(["Context:", *(text.strip() for text in texts), question])}]
+        request: Request = {"system": [{"text": system if shape in ("system", "both") else INSTRUCTIONS}]}
+        messages = [*side.history, {"role": "user", "content": content}]
+        if shape == "system":
+            messages[-1] = said("user", question)
+        elif shape == "guarded":
+            guarded = [{"guardContent": {"text": {"text": text}}} for text in texts]
+            messages[-1] = {"role": "user", "content": [*guarded, {"text": question}]}
+        elif shape in ("tool", "json"):
+            messages[-1] = said("user", question)
+            messages += _searched(side.turn, [json.dumps({"found": texts})] if shape == "json" else texts)
+            request["toolConfig"] = _TOOLS
+        return {**request, "messages": messages}
+
+    def _send(self, side: _Side, request: Request, numbers: Sequence[int]) -> None:
+        found = [
+            Document(id=str(number), text=text_of(side.tenant, number), knowledge_base="all") for number in numbers
+        ]
+        side.session.register(found)
+        untouched = deepcopy(request)
+        self.client.converse(modelId=self.course.model, **request, session=side.session)
+        assert request == untouched, "the caller's request was changed"
+        trace, sent = self._traces[-1], self.account.requests[-1]
+        assert trace.advice_failures == ()
+        held_now = {number for number in range(7) if _times(request, side.tenant, number)}
+        side.held |= held_now
+        self._check(side, request, sent, held_now)
+        was_laid = trace.documents is not None and trace.documents.as_written is None
+        goes_on = was_laid and not trace.documents.cut and side.before is not None
+        if side.before is not None and goes_on and self._goes_on(sent, side.before):
+            assert extends(sent, side.before), "what was cached is not extended"
+        side.before, self._last_of = sent if was_laid else None, side
+        self.checked += 1
+
+    def _goes_on(self, sent: Request, before: Request) -> bool:
+        """Where a template fills the system prompt without any document, its head is another."""
+        return sent["system"][0] == before["system"][0]
+
+    def _check(self, side: _Side, request: Request, sent: Request, held_now: set[int]) -> None:
+        laid = self._traces[-1].documents
+        for number in range(7):
+            times = _times(sent, side.tenant, number)
+            assert (
+                times <= 1
+                or (laid is not None and laid.as_written is not None)
+                or times == _times(request, side.tenant, number) != 1
+            ), f"document {number} stands {times} times"
+            assert number not in held_now or times >= 1, f"document {number} is gone"
+            assert number in side.held or not times, f"document {number} was never held"
+        others = [name for name in TENANTS if name != side.tenant]
+        assert not any(f"to {other}." in text for other in others for text in _strings(sent)), "another tenant's"
+        assert [one["role"] for one in sent["messages"]] == [one["role"] for one in request["messages"]]
+        for mine, laid_one in zip(_parts(request), _parts(sent), strict=True):
+            assert _in_order(_words(mine, side.tenant), _words(laid_one, side.tenant)), "the caller's words are lost"
+        report = ParamValidator().validate(sent, _shape())
+        assert not report.has_errors(), report.generate_report()
+
+    def _remember(self, side: _Side, request: Request) -> None:
+        question = said("user", f"Question {side.turn}, please?")
+        if self.course.shape == "message kept":
+            question = request["messages"][-1]
+        loop = request["messages"][len(side.history) + 1 :] if self.course.shape in ("tool", "json") else []
+        side.history += [question, *loop, said("assistant", f"Answer {side.turn} to {side.tenant}.")]
+
+    def _of_turn(self, side: _Side) -> int:
+        starts = [index for index, one in enumerate(side.history) if _begins(one)]
+        return len(side.history) - starts[-1]
+
+
+def documents_are_laid_lawfully(course: Course) -> int:
+    """Every law, at every request of a course; how many were checked."""
+    conversations = Conversations(course)
+    conversations.play()
+    return conversations.checked
+
+
+@cache
+def _shape() -> Any:
+    return botocore.session.Session().get_service_model("bedrock-runtime").operation_model("Converse").input_shape
+
+
+def _begins(message: Request) -> bool:
+    return message["role"] == "user" and "toolResult" not in message["content"][0]
+
+
+def _searched(turn: int, texts: Sequence[str]) -> list[Request]:
+    used = {"toolUse": {"toolUseId": f"t{turn}", "name": "search", "input": {}}}
+    result = {"toolUseId": f"t{turn}", "content": [{"text": text} for text in (*texts, "That is all.")]}
+    return [{"role": "assistant", "content": [used]}, {"role": "user", "content": [{"toolResult": result}]}]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for one in value.values() for text in _strings(one))
+    elif isinstance(value, list | tuple):
+        yield from (text for one in value for text in _strings(one))
+
+
+def _times(request: Request, tenant: str, number: int) -> int:
+    """How often a document stands in what is said, plain or escaped."""
+    text = text_of(tenant, number).strip()
+    forms = (text, json.dumps(text)[1:-1])
+    return sum(one.count(form) for part in _parts(request) for one in _strings(part) for form in forms)
+
+
+def _parts(request: Request) -> list[Any]:
+    return [request.get("system") or [], *(message["content"] for message in request["messages"])]
+
+
+def _words(part: Any, tenant: str) -> list[str]:
+    """What the caller says in a message or in the system prompt, without documents and what stands for them."""
+    said_there = "\n".join(_strings(part))
+    for number in range(6, -1, -1):
+        text = text_of(tenant, number).strip()
+        for form in (text, json.dumps(text)[1:-1]):
+            said_there = said_there.replace(form, " ")
+    return _LABEL.sub(" ", said_there).replace("\\n", " ").replace("  ", " ").split()
+
+
+def _in_order(words: Sequence[str], among: Sequence[str]) -> bool:
+    rest = iter(among)
+    return all(word in rest for word in words)

@@ -1,7 +1,7 @@
 """That every document stands once, verbatim, and nobody else's ever does: `python benchmarks/documents_integrity.py`.
 
-Over all turns of MTRAG's conversations in both prompt shapes, and over random conversations of two tenants by the laws of
-`tests/document_laws.py`. Ends with the first violation.
+Over all turns of MTRAG's conversations in both prompt shapes, and over random conversations of two tenants by the laws
+of `tests/document_laws.py`. Ends with the first violation.
 """
 
 from __future__ import annotations

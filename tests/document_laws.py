@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import botocore.session
 from botocore.validate import ParamValidator
 from hypothesis import strategies as st
-from talks import CLAUDE, INSTRUCTIONS, LLAMA, NOVA, T0, Account, Request, blocks_of, cut_points, extends, said
+from talks import CLAUDE, INSTRUCTIONS, LLAMA, NOVA, T0, Account, Request, blocks_of, extends, said
 
 from pointsman import Client, Document
 from pointsman.documents.laying import GIVEN_BELOW

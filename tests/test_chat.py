@@ -339,7 +339,7 @@ class TestTerminal:
         ):
             terminal.wait_for("1> ")
             terminal.type(QUESTIONS[0])
-            terminal.wait_for(" the ")
+            terminal.wait_for("   ")  # The answer is indented.
             terminal.interrupt()
             terminal.wait_for("you stopped the answer")
             terminal.wait_for("2> ")

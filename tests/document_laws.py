@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import botocore.session
 from botocore.validate import ParamValidator
 from hypothesis import strategies as st
-from talks import CLAUDE, INSTRUCTIONS, LLAMA, NOVA, T0, Account, Request, blocks_of, extends, said
+from talks import CLAUDE, INSTRUCTIONS, LLAMA, NOVA, Account, Request, blocks_of, extends, said
 
 from pointsman import Client, Document
 from pointsman.documents.laying import GIVEN_BELOW
@@ -90,7 +90,7 @@ class Conversations:
         self.checked = 0
         self._traces: list[Any] = []
         self.client = Client(self.account, clock=lambda: self.account.now, on_trace=self._traces.append)
-        sessions = Sessions(clock=lambda: self.account.now - T0)
+        sessions = Sessions(idle_seconds=1e9)  # A session that ended knows nothing of what it laid.
         self.sides = {name: _Side(name, sessions.open("the same", scope=name, max_age=None)) for name in TENANTS}
 
     def play(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import orjson
@@ -34,7 +35,7 @@ def turns_of(prompt: Prompt) -> list[Turn]:
     messages = prompt.messages
     starts = [index for index, message in enumerate(messages) if _begins_turn(message)]
     turns = []
-    for start, end in zip(starts, [*starts[1:], len(messages)], strict=True):
+    for start, end in pairwise([*starts, len(messages)]):
         told = [message["role"].encode() + plain_bytes(message["content"]) for message in messages[start:end]]
         said = tuple(texts_of(messages[start]))
         turns.append(Turn(start, said, xxh3_128_digest(told[0]), xxh3_128_digest(b"".join(told)), sum(map(len, told))))

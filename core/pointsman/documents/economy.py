@@ -83,8 +83,7 @@ class Economy:
         pace: int,
         application: bytes | None,
     ) -> float:
-        """What is saved per token by keeping a passage that was just retrieved; at the TTL that suits it, if none is
-        given."""
+        """What is saved per token by keeping a passage that was just retrieved, at this TTL or at that which suits it."""
         return max(
             self._worths.of(self._recurrence, self._ledger, (knowledge_base, prices, pace, application)).gain(
                 times, turn

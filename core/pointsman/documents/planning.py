@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pointsman.documents.economy import Economy, is_cold, tokens_of
@@ -155,11 +155,7 @@ class _Planning:
             named=sum(len(places) for places in layout.instead.values()) - sum(map(len, self._system.values())),
             cut=self._cut,
         )
-        changes = layout.instead or any(layout.stays.values()) or layout.loose or layout.late
-        if not changes:
-            return Plan(replace(self._prompt, volatile_at=self._volatile(0)), shelf, told, self._learnt())
-        prompt = laid(self._prompt, layout, volatile=self._volatile(0) is not None)
-        return Plan(prompt, shelf, told, self._learnt())
+        return Plan(laid(self._prompt, layout, volatile=self._is_volatile()), shelf, told, self._learnt())
 
     def _not_allowed(self, allowed: Callable[[Iterable[bytes]], frozenset[bytes]]) -> frozenset[bytes]:
         """Those that stay, though they were not retrieved for this prompt, and may not be sent again."""
@@ -326,7 +322,7 @@ class _Planning:
         without: dict[Place, list[Replacement]] = {}
         for passages in self._found.values():
             for passage in passages:
-                if passage.place[1] == self._start:
+                if passage.place[:2] == ("messages", self._start):
                     without.setdefault(passage.place, []).append((passage.start, passage.end, ""))
         return "\n".join(texts_of(replaced(self._prompt.request, without)["messages"][self._start]))
 
@@ -351,7 +347,8 @@ class _Planning:
         return {key for key, passages in self._found.items() if any(map(self._is_for_question, passages))}
 
     def _is_for_question(self, passage: Passage) -> bool:
-        return passage.place[0] == "system" or (passage.place[1] == self._start and "toolResult" not in passage.place)
+        in_message = passage.place[:2] == ("messages", self._start) and "toolResult" not in passage.place
+        return in_message or passage.place[0] == "system"
 
     def _is_loose(self, passage: Passage) -> bool:
         """Whether it stands in what the user's message of this turn was made of, so that the next prompt has it not."""
@@ -368,11 +365,9 @@ class _Planning:
     def _is_in_loop(self) -> bool:
         return len(self._prompt.messages) - 1 > self._start
 
-    def _volatile(self, kept: int) -> tuple[int, int] | None:
-        """From where on nothing comes back: a tool loop would come back to all of it."""
-        if self._prompt.tools or self._is_in_loop() or self._history_keeps or not self._moves:
-            return None
-        return self._start, kept
+    def _is_volatile(self) -> bool:
+        """Whether nothing comes back of what stands behind the documents that stay: a tool loop comes back to all."""
+        return self._moves and not (self._prompt.tools or self._is_in_loop() or self._history_keeps)
 
     def _pace(self) -> int:
         return int(self._base is not None and self._now - self._base.at > _PACE_SECONDS)

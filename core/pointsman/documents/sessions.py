@@ -61,6 +61,7 @@ class Session:
         """
         named = tuple(map(self._sessions.named, documents))
         self._sessions.stock_of(self).take_in(named)
+        self._sessions.known_stock_of(self)  # What was taken in counts towards the bound of all sessions at once.
         return named
 
     def lay(self, prompt: Prompt, *, economy: Economy, now: float) -> Plan | Told | None:
@@ -88,7 +89,7 @@ class Session:
         return [document for document in recent if document.id in allowed]
 
     def __enter__(self) -> Self:
-        attachment = _Attachment(self, _attached.get())
+        attachment = _Attachment(self, _not_left(_attached.get()))
         self._attachments.append(attachment)
         _attached.set(attachment)
         return self
@@ -105,6 +106,8 @@ class Session:
         if attachment is not None:
             attachment.left = True
             self._attachments.remove(attachment)
+        # A thread that serves for ever must not hold all the sessions that it ever entered.
+        _attached.set(_not_left(_attached.get()))
 
 
 class _Attachment:
@@ -123,10 +126,14 @@ _attached: ContextVar[_Attachment | None] = ContextVar("pointsman_session", defa
 
 def current_session() -> Session | None:
     """The session of the innermost `with` in this context that is not left yet."""
-    attachment = _attached.get()
+    attachment = _not_left(_attached.get())
+    return attachment.session if attachment else None
+
+
+def _not_left(attachment: _Attachment | None) -> _Attachment | None:
     while attachment is not None and attachment.left:
         attachment = attachment.before
-    return attachment.session if attachment else None
+    return attachment
 
 
 class _Used:
@@ -196,7 +203,7 @@ class Sessions:
         """The document with an id: its own, or a keyed digest of its text."""
         if not isinstance(document, Document):
             raise InvalidRequestError(f"a {type(document).__name__} was registered. Give pointsman.Document objects.")
-        if document.id is not None:
+        if document.id:
             return document
         digest = blake2b(document.text.encode(errors="surrogatepass"), key=self._key, digest_size=_ID_BYTES)
         return replace(document, id=digest.hexdigest())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 from pointsman.documents.turns import Turn
@@ -81,12 +82,16 @@ class Shelves:
         """The latest shelf that the prompt goes on from, and which of its turns that is.
 
         A turn is recognised by the one before it, word for word, and by what the user said: as history holds it, that
-        is a part of what a template once made of it. So a history that lost its beginning is recognised too.
+        is a part of what a template once made of it. So a history that lost its beginning is recognised too. Of several
+        that it may have been made of it, the one with the fewest other words is it: an edited question often holds the
+        first one.
         """
         for index in range(len(turns) - 2, -1, -1):
-            for shelf in reversed(self._after.get((head, _before(turns, index)), ())):
-                if turns[index].may_be(shelf.said):
-                    return shelf, index
+            turn = turns[index]
+            after = reversed(self._after.get((head, _before(turns, index)), ()))
+            besides = [(count, shelf) for shelf in after if (count := turn.besides(shelf.said)) is not None]
+            if besides:
+                return min(besides, key=itemgetter(0))[1], index
         return None
 
     def add(self, shelf: Shelf) -> None:

@@ -32,9 +32,9 @@ class _Registered:
 
     __slots__ = ("document", "found_at", "text")
 
-    def __init__(self, document: Document, found_at: float | None) -> None:
+    def __init__(self, document: Document, text: str, found_at: float | None) -> None:
         self.document = document
-        self.text = document.text.strip()
+        self.text = text
         self.found_at = found_at
 
 
@@ -84,6 +84,8 @@ class Stock:
                 return Told(as_written="the prompt has no turn of the user")
             found = {passage.key for passage in passages}
             stay = {kept.key for turn in planned.shelf.kept for kept in turn}
+            if not (found or stay or planned.shelf.seen):
+                return None  # Another prompt than the one that the empty retrieval was for.
             if not is_once_each(self._texts.find(planned.prompt.request), found | stay):
                 return Told(as_written="a document would not stand in it exactly once")
             for key in found:
@@ -101,20 +103,27 @@ class Stock:
             recurrence.observe(learnt.knowledge_base, learnt.standing, returned=learnt.returned)
 
     def _take_in(self, document: Document) -> None:
-        key = blake2b(document.text.encode(errors="surrogatepass"), key=self._key, digest_size=16).digest()
+        # As it is found: what differs by the white space around it only is one text.
+        text = document.text.strip()
+        key = blake2b(text.encode(errors="surrogatepass"), key=self._key, digest_size=16).digest()
         known = self._documents.get(key)
-        if known is None:
-            if len(set(document.text)) >= _FEWEST_DIFFERENT_CHARACTERS:
-                self._texts.add(key, document.text)
-            self.characters += len(document.text)
-        self._documents[key] = _Registered(document, known.found_at if known else None)
+        if known is not None:
+            self._forget_version(key, known.document)
+        else:
+            if len(set(text)) >= _FEWEST_DIFFERENT_CHARACTERS:
+                self._texts.add(key, text)
+            self.characters += len(text)
+        self._documents[key] = _Registered(document, text, known.found_at if known else None)
         self._documents.move_to_end(key)
         self._versions[document.knowledge_base, document.id] = key
 
     def _let_go(self, key: bytes) -> None:
-        document = self._documents.pop(key).document
+        registered = self._documents.pop(key)
         self._texts.remove(key)
-        self.characters -= len(document.text)
+        self.characters -= len(registered.text)
+        self._forget_version(key, registered.document)
+
+    def _forget_version(self, key: bytes, document: Document) -> None:
         if self._versions.get((document.knowledge_base, document.id)) == key:
             del self._versions[document.knowledge_base, document.id]
 

@@ -25,9 +25,14 @@ class Turn(NamedTuple):
     digest: bytes
     size: int
 
-    def may_be(self, said: str) -> bool:
-        """Whether this is what a prompt template once made `said` of: all of its texts stand in there."""
-        return all(text in said for text in self.said)
+    def besides(self, said: str) -> int | None:
+        """How many characters of `said` are a template's, if it was made of this turn; None where it wasn't.
+
+        It may have been if all of the turn's texts stand in there, and none as a part of a longer word.
+        """
+        if not (self.said or not said) or not all(_stands_in(text, said) for text in self.said):
+            return None
+        return len(said) - sum(map(len, self.said))
 
 
 def turns_of(prompt: Prompt) -> list[Turn]:
@@ -58,6 +63,21 @@ def texts_of(message: Mapping[str, Any]) -> Iterator[str]:
         text = block.get("text") or ((block.get("guardContent") or {}).get("text") or {}).get("text")
         if text:
             yield text.strip()
+
+
+def _stands_in(text: str, said: str) -> bool:
+    at = said.find(text)
+    while at >= 0:
+        end = at + len(text)
+        if not (_is_one_word(said[at - 1 : at], text[:1]) or _is_one_word(text[-1:], said[end : end + 1])):
+            return True
+        at = said.find(text, at + 1)
+    return False
+
+
+def _is_one_word(one: str, other: str) -> bool:
+    """Whether a word goes on from one character to the other; scripts without cases have no blanks to tell it by."""
+    return all(letter.isdigit() or letter.islower() or letter.isupper() for letter in (one, other))
 
 
 def _begins_turn(message: Mapping[str, Any]) -> bool:

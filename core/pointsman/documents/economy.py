@@ -60,9 +60,9 @@ class Economy:
         self.caches = all(one.known and one.cache.supported for one in models)
         """Whether each of the models would cache a document that stays: otherwise it costs its price every time."""
         self._minimum = max((one.cache.minimum_tokens or 0 for one in models), default=0)
-        windows = [one.context_window * _SHARE_OF_WINDOW for one in models if one.context_window]
-        cached = [one.cache.maximum_tokens * _SHARE_OF_CACHE for one in models if one.cache.maximum_tokens]
-        self.budget = int(min([*windows, *cached], default=float("inf"))) if windows or cached else None
+        limits = [one.context_window * _SHARE_OF_WINDOW for one in models if one.context_window]
+        limits += [one.cache.maximum_tokens * _SHARE_OF_CACHE for one in models if one.cache.maximum_tokens]
+        self.budget = int(min(limits)) if limits else None
         """Tokens that the documents of a conversation may take, None where there is no limit."""
         rates = Rates.of(model.price, 0, one_hour="1h" in model.cache.ttls)
         self._prices = [Prices("5m", rates.write_5m, rates.read)]
@@ -73,34 +73,17 @@ class Economy:
         """Whether a prefix of so many bytes surely reaches the models' minimum."""
         return self.caches and tokens_of(prefix_bytes) >= _ABOVE_MINIMUM * self._minimum
 
-    def gain(
-        self,
-        knowledge_base: str | None,
-        *,
-        times: int,
-        turn: int,
-        ttl: str | None,
-        pace: int,
-        application: bytes | None,
-    ) -> float:
-        """What is saved per token by keeping a passage that was just retrieved, at this TTL or at that which suits it."""
-        return max(
-            self._worths.of(self._recurrence, self._ledger, (knowledge_base, prices, pace, application)).gain(
-                times, turn
-            )
-            for prices in self._at(ttl)
-        )
+    def worths(
+        self, knowledge_base: str | None, *, pace: int, application: bytes | None, ttl: str | None = None
+    ) -> list[Worth]:
+        """What it is worth to keep a knowledge base's passages, at this TTL, or at each that there is.
 
-    def still_pays(
-        self, knowledge_base: str | None, *, times: int, ago: int, turn: int, pace: int, application: bytes | None
-    ) -> bool:
-        """Whether a passage that was laid earlier is worth writing again, the prompt having gone cold."""
-        return any(
-            self._worths.of(self._recurrence, self._ledger, (knowledge_base, prices, pace, application)).still_pays(
-                times, ago, turn
-            )
-            for prices in self._prices
-        )
+        `pace` is how soon the conversation goes on, as `Stretch.pace` tells it; `application` its system prompt.
+        """
+        return [
+            self._worths.of(self._recurrence, self._ledger, (knowledge_base, prices, pace, application))
+            for prices in self._at(ttl)
+        ]
 
     def _at(self, ttl: str | None) -> Sequence[Prices]:
         return [prices for prices in self._prices if prices.ttl == ttl] or self._prices

@@ -25,6 +25,7 @@ from pointsman.documents.lift import Passage, Place, Replacement, replaced
 from pointsman.documents.recurrence import MOST_AGO, Standing
 from pointsman.documents.shelf import Kept, Seen, Shelf, Shelves
 from pointsman.documents.turns import Turn, head_digest, plain_bytes, texts_of, turns_of
+from pointsman.documents.worth import Worth
 from pointsman.prompt import Prompt
 
 _PACE_SECONDS = 300.0
@@ -127,6 +128,7 @@ class _Planning:
         self._system = without_documents(prompt.request, in_system) if self._moves else {}
         system = replaced(prompt.request, self._system).get("system") or ()
         self._system_size, head = len(plain_bytes(system)), head_digest(prompt, system)
+        self._turns = turns = [turn._replace(said=self._said_in(turn)) for turn in turns]
         self._same = shelves.of_turn(head, turns)
         before = None if self._same else shelves.extended(head, turns)
         self._base: Shelf | None
@@ -173,14 +175,8 @@ class _Planning:
         held, seen, found = self._held.get(key), base.seen.get(key), key in self._found
         if held is None or seen is None or not held.current or base.ttl is None:
             return False
-        return self._economy.still_pays(
-            held.knowledge_base,
-            times=seen.times + found,
-            ago=0 if found else self._turn - seen.turn,
-            turn=self._turn,
-            pace=self._pace(),
-            application=base.application,
-        )
+        ago = 0 if found else self._turn - seen.turn
+        return any(worth.still_pays(seen.times + found, ago, self._turn) for worth in self._worths(held))
 
     def _leave_out(self, keys: frozenset[bytes]) -> None:
         gone = keys | {kept.key for kept in _all(self._kept) if kept.key not in self._held}
@@ -235,16 +231,15 @@ class _Planning:
     def _gain(self, key: bytes) -> float:
         if self._prompt.tools:
             return 1.0  # Each call of a tool loop reads it, and what follows it would be lost with it at the next turn.
-        base, held = self._base, self._held[key]
+        base = self._base
         seen = base.seen.get(key) if base else None
-        return self._economy.gain(
-            held.knowledge_base,
-            times=(seen.times if seen else 0) + 1,
-            turn=self._turn,
-            ttl=None if base is None or is_cold(base.at, base.ttl, self._now) else base.ttl,
-            pace=self._pace(),
-            application=base.application if base else None,
-        )
+        ttl = None if base is None or is_cold(base.at, base.ttl, self._now) else base.ttl
+        times = (seen.times if seen else 0) + 1
+        return max(worth.gain(times, self._turn) for worth in self._worths(self._held[key], ttl))
+
+    def _worths(self, held: Held, ttl: str | None = None) -> list[Worth]:
+        application = self._base.application if self._base else None
+        return self._economy.worths(held.knowledge_base, pace=self._pace(), application=application, ttl=ttl)
 
     def _within_budget(self, keys: Sequence[bytes], gains: Mapping[bytes, float]) -> list[bytes]:
         """As many as the models' windows have room for, if a prefix with them is long enough to be cached."""
@@ -309,7 +304,7 @@ class _Planning:
             head=self._head,
             before=turns[-2].digest if len(turns) > 1 else b"",
             opening=turns[-1].opening,
-            said=self._said(),
+            said="\n".join(turns[-1].said),
             turn=self._turn,
             kept=tuple(self._kept),
             loose=(self._same.loose if self._same else frozenset()) | (self._found.keys() - stay.keys()),
@@ -317,14 +312,16 @@ class _Planning:
             next_number=max([base.next_number if base else 1, *(number + 1 for number in stay.values())]),
         )
 
-    def _said(self) -> str:
-        """What the user said in this turn, and what a template put around it, without the documents."""
+    def _said_in(self, turn: Turn) -> tuple[str, ...]:
+        """What the user said in a turn, and what a template put around it, without the documents."""
         without: dict[Place, list[Replacement]] = {}
         for passages in self._found.values():
             for passage in passages:
-                if passage.place[:2] == ("messages", self._start):
+                if passage.place[:2] == ("messages", turn.start):
                     without.setdefault(passage.place, []).append((passage.start, passage.end, ""))
-        return "\n".join(texts_of(replaced(self._prompt.request, without)["messages"][self._start]))
+        if not without:
+            return turn.said
+        return tuple(texts_of(replaced(self._prompt.request, without)["messages"][turn.start]))
 
     def _learnt(self) -> tuple[Learnt, ...]:
         """What this turn's retrieval tells of the passages before it."""

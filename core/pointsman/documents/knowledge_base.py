@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from pointsman.documents.document import Document
 from pointsman.documents.results import read_result
+from pointsman.documents.sessions import current_session
 from pointsman.errors import InvalidRequestError
 from pointsman.threads import Threads
 
@@ -105,7 +106,7 @@ class KnowledgeBase:
         most = self._results if results is None else _checked_results(results)
         request = self._request(_checked_query(query), most, filter, user_context)
         documents = tuple(self._documents(request, most))
-        session = session if session is not None else _current_session()
+        session = session if session is not None else current_session()
         if session is not None:
             session.register(documents)
         return documents
@@ -211,13 +212,6 @@ class AsyncKnowledgeBase:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-
-
-def _current_session() -> Registers | None:
-    # Imported here: who names the session, or has none, needs nothing of it.
-    from pointsman.documents.sessions import current_session
-
-    return current_session()
 
 
 def _checked_results(results: int) -> int:

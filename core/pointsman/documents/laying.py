@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pointsman.documents.lift import Passage, Place, Replacement, replaced
@@ -83,8 +84,8 @@ class Layout(NamedTuple):
 
     `instead` is what stands in the places of passages that move or repeat. `stays` are the documents that stay, by the
     index of the message that they are laid in, and `named` the numbers of those that such a message names; `loose` is
-    the block for this question, laid behind both in the message `turn`, or at the end of the last message if it came up
-    `late`, in a tool loop.
+    the block for this question, laid behind both in the message `turn`. What came up in a tool loop is laid at the end
+    of messages: `behind` are those that stay, `late` is the block for this question, in the last message.
     """
 
     turn: int
@@ -93,6 +94,7 @@ class Layout(NamedTuple):
     named: Mapping[int, Sequence[int]]
     loose: str | None = None
     late: str | None = None
+    behind: Mapping[int, Sequence[Stay]] = MappingProxyType({})
 
 
 def laid(prompt: Prompt, layout: Layout, *, volatile: bool) -> Prompt:
@@ -113,8 +115,12 @@ def laid(prompt: Prompt, layout: Layout, *, volatile: bool) -> Prompt:
         if texts:
             blocks = [{"text": text} for text in texts]
             messages[index] = {**messages[index], "content": [*blocks, *messages[index]["content"]]}
+    tails = {index: blocks_of(stays) for index, stays in layout.behind.items()}
     if layout.late is not None:
-        messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], {"text": layout.late}]}
+        tails.setdefault(len(messages) - 1, []).append(layout.late)
+    for index, texts in tails.items():
+        blocks = [{"text": text} for text in texts]
+        messages[index] = {**messages[index], "content": [*messages[index]["content"], *blocks]}
     request["messages"] = messages
     return replace(prompt, request=request, volatile_at=(layout.turn, kept) if volatile else None)
 

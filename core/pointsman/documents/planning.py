@@ -134,7 +134,7 @@ class _Planning:
         self._base: Shelf | None
         self._base, own = (self._same, len(turns) - 1) if self._same else before or (None, -1)
         none: tuple[Kept, ...] = ()
-        self._kept = self._base.kept_in(len(turns), own) if self._base else [none] * len(turns)
+        self._kept = self._still_there(self._base.kept_in(len(turns), own)) if self._base else [none] * len(turns)
         self._turn = 0 if self._base is None else self._base.turn + len(turns) - 1 - own
         self._head = head
         self._cut = 0
@@ -158,6 +158,17 @@ class _Planning:
             cut=self._cut,
         )
         return Plan(laid(self._prompt, layout, volatile=self._is_volatile()), shelf, told, self._learnt())
+
+    def _still_there(self, kept: Sequence[tuple[Kept, ...]]) -> list[tuple[Kept, ...]]:
+        """What can stay though the history may have lost messages: what came up in a loop needs its place in that, and
+        a name its document."""
+        messages, staying = self._prompt.messages, {one.key for one in _all(kept)}
+        ends = [*(turn.start for turn in self._turns[1:]), len(messages)]
+        there = []
+        for turn, end, all_of_turn in zip(self._turns, ends, kept, strict=True):
+            users = {at - turn.start for at in range(turn.start, end) if messages[at]["role"] == "user"}
+            there.append(tuple(one for one in all_of_turn if one.behind in users and one.key in staying))
+        return there
 
     def _not_allowed(self, allowed: Callable[[Iterable[bytes]], frozenset[bytes]]) -> frozenset[bytes]:
         """Those that stay, though they were not retrieved for this prompt, and may not be sent again."""
@@ -211,17 +222,23 @@ class _Planning:
         new: list[Kept] = []
         for key in self._within_budget([key for key in movable if gains[key] > _LEAST_GAIN], gains):
             standing.pop(key, None)
-            new.append(Kept(number + len(new), key))
+            behind = len(self._prompt.messages) - 1 - self._start if self._is_late(key) else 0
+            new.append(Kept(number + len(new), key, behind=behind))
         return new
 
     def _may_stay(self, key: bytes) -> bool:
         """Nothing stays that isn't cached then, or that the history holds anyway.
 
-        What a turn has laid once for its question only is laid so again.
+        What a turn has laid is laid so again: only what comes up late is new in it.
         """
         if not self._economy.caches or self._history_keeps or self._went_uncached():
             return False
-        return not (self._same and (self._is_in_loop() or key in self._same.loose))
+        return self._same is None or self._is_late(key)
+
+    def _is_late(self, key: bytes) -> bool:
+        """Whether it came up in an agent's loop, so that it must stand behind what its turn has sent before."""
+        in_loop = self._is_in_loop() and self._prompt.messages[-1]["role"] == "user"
+        return in_loop and self._same is not None and key not in self._same.loose
 
     def _went_uncached(self) -> bool:
         """Whether the last prompt got no cache point, though it was long enough: a short one tells nothing."""
@@ -265,21 +282,23 @@ class _Planning:
             for passage in passages:
                 if passage.place[0] != "system" and passage is not standing.get(key) and not _is_guarded(passage):
                     instead.setdefault(passage.place, []).append((passage.start, passage.end, reference))
-        stays = {
-            turn.start: [Stay(one.number, self._held[one.key].text) for one in kept if not one.again]
-            for turn, kept in zip(self._turns, self._kept, strict=True)
-        }
+        stays: dict[int, list[Stay]] = {turn.start: [] for turn in self._turns}
+        behind: dict[int, list[Stay]] = {}
+        for turn, kept in zip(self._turns, self._kept, strict=True):
+            for one in _all([kept]):
+                into = behind if one.behind else stays
+                into.setdefault(turn.start + one.behind, []).append(Stay(one.number, self._held[one.key].text))
         named = {
             turn.start: [one.number for one in kept if one.again]
             for turn, kept in zip(self._turns, self._kept, strict=True)
         }
         if not self._moves:
             return Layout(self._start, instead, {}, {})
-        late = [key for key in loose if self._is_in_loop() and self._same and key not in self._same.loose]
+        late = [key for key in loose if self._is_late(key)]
         now = [self._held[key].text for key in loose if key not in late]
         after = for_this_question((), [self._held[key].text for key in late])
         above = [] if self._prompt.tools else self._above(stay, self._kept[-1])
-        return Layout(self._start, instead, stays, named, for_this_question(above, now), after)
+        return Layout(self._start, instead, stays, named, for_this_question(above, now), after, behind)
 
     def _above(self, stay: Mapping[bytes, int], here: Sequence[Kept]) -> list[int]:
         """Numbers of the documents for this question that stay in earlier turns, and that no reference tells of."""

@@ -16,6 +16,8 @@ from pointsman.documents.worth import Prices, Worth
 # What documents may take of the smallest context window, and of what the strictest model caches at most.
 _SHARE_OF_WINDOW = 0.3
 _SHARE_OF_CACHE = 0.5
+# Of the smallest context window: a prompt that is nearer to it might not fit with what it does not hold itself.
+_MOST_OF_WINDOW = 0.8
 # Tokens are estimated by their bytes: what is nearer to a model's minimum may not reach it.
 _ABOVE_MINIMUM = 1.25
 _BYTES_PER_TOKEN = 4
@@ -60,7 +62,9 @@ class Economy:
         self.caches = all(one.known and one.cache.supported for one in models)
         """Whether each of the models would cache a document that stays: otherwise it costs its price every time."""
         self._minimum = max((one.cache.minimum_tokens or 0 for one in models), default=0)
-        limits = [one.context_window * _SHARE_OF_WINDOW for one in models if one.context_window]
+        windows = [one.context_window for one in models if one.context_window]
+        self._window = min(windows, default=None)
+        limits = [window * _SHARE_OF_WINDOW for window in windows]
         limits += [one.cache.maximum_tokens * _SHARE_OF_CACHE for one in models if one.cache.maximum_tokens]
         self.budget = int(min(limits)) if limits else None
         """Tokens that the documents of a conversation may take, None where there is no limit."""
@@ -68,6 +72,10 @@ class Economy:
         self._prices = [Prices("5m", rates.write_5m, rates.read)]
         if rates.write_1h is not None:
             self._prices.append(Prices("1h", rates.write_1h, rates.read))
+
+    def fits(self, prompt_bytes: int) -> bool:
+        """Whether a prompt of so many bytes surely fits into each model's window."""
+        return self._window is None or tokens_of(prompt_bytes) <= _MOST_OF_WINDOW * self._window
 
     def is_cached(self, prefix_bytes: int) -> bool:
         """Whether a prefix of so many bytes surely reaches the models' minimum."""

@@ -141,7 +141,7 @@ class _Planning:
 
     def plan(self, allowed: Callable[[Iterable[bytes]], frozenset[bytes]]) -> Plan:
         """All steps."""
-        self._leave_out(self._not_allowed(allowed) | self._not_worth_writing_again())
+        self._leave_out(self._not_allowed(allowed) | self._not_worth_writing_again() | self._not_fitting())
         standing = self._standing()
         new = self._new(standing)
         stay = {kept.key: kept.number for kept in (*_all(self._kept), *new)}
@@ -162,13 +162,14 @@ class _Planning:
     def _still_there(self, kept: Sequence[tuple[Kept, ...]]) -> list[tuple[Kept, ...]]:
         """What can stay though the history may have lost messages: what came up in a loop needs its place in that, and
         a name its document."""
-        messages, staying = self._prompt.messages, {one.key for one in _all(kept)}
+        messages = self._prompt.messages
         ends = [*(turn.start for turn in self._turns[1:]), len(messages)]
         there = []
-        for turn, end, all_of_turn in zip(self._turns, ends, kept, strict=True):
+        for turn, end, of_turn in zip(self._turns, ends, kept, strict=True):
             users = {at - turn.start for at in range(turn.start, end) if messages[at]["role"] == "user"}
-            there.append(tuple(one for one in all_of_turn if one.behind in users and one.key in staying))
-        return there
+            there.append([one for one in of_turn if one.behind in users])
+        staying = {one.key for one in _all(there)}
+        return [tuple(one for one in of_turn if one.key in staying) for of_turn in there]
 
     def _not_allowed(self, allowed: Callable[[Iterable[bytes]], frozenset[bytes]]) -> frozenset[bytes]:
         """Those that stay, though they were not retrieved for this prompt, and may not be sent again."""
@@ -181,6 +182,12 @@ class _Planning:
         if base is None or self._same or not is_cold(base.at, base.ttl, self._now):
             return frozenset()
         return frozenset(kept.key for kept in _all(self._kept) if not self._still_pays(base, kept.key))
+
+    def _not_fitting(self) -> frozenset[bytes]:
+        """Those that were not retrieved for this prompt, if it might be too long with them."""
+        resent = frozenset(kept.key for kept in _all(self._kept) if kept.key not in self._found)
+        size = sum(len(self._held[key].text.encode()) for key in resent if key in self._held)
+        return frozenset() if self._economy.fits(self._bytes() + size) else resent
 
     def _still_pays(self, base: Shelf, key: bytes) -> bool:
         held, seen, found = self._held.get(key), base.seen.get(key), key in self._found
@@ -264,12 +271,19 @@ class _Planning:
         staying = sum(len(self._held[kept.key].text.encode()) for kept in _all(self._kept))
         if not self._economy.is_cached(self._bytes_before() + staying + sum(sizes.values())):
             return []
+        if not self._economy.fits(self._bytes()):
+            return []  # The next prompt would have no room for what it doesn't hold itself.
         within, taken = set(), staying
         for key in sorted(keys, key=lambda key: -gains[key]):
             if self._economy.budget is None or tokens_of(taken + sizes[key]) <= self._economy.budget:
                 within.add(key)
                 taken += sizes[key]
         return [key for key in keys if key in within]
+
+    def _bytes(self) -> int:
+        """Of the whole prompt as it was written."""
+        prompt = self._prompt
+        return sum(map(len, map(plain_bytes, (prompt.tools, prompt.system)))) + sum(turn.size for turn in self._turns)
 
     def _bytes_before(self) -> int:
         """Of the tools, the system prompt and the messages before this turn."""

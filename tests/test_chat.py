@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -270,13 +271,13 @@ class Terminal:
         )
         os.close(slave)
         self.shown = ""
+        self._waited_for = 0
 
     def wait_for(self, text: str) -> None:
         """Until this was shown, after what was waited for before."""
-        seen, deadline = "", time.monotonic() + 30
-        while text not in seen and time.monotonic() < deadline:
-            seen += self._read()
-        assert text in seen, self.shown
+        while (found := self.shown.find(text, self._waited_for)) < 0:
+            assert self._read(), f"{text!r} is not shown: {self.shown}"
+        self._waited_for = found + len(text)
 
     def type(self, line: str) -> None:
         """A line, and Enter."""
@@ -288,8 +289,8 @@ class Terminal:
 
     def end(self) -> int:
         """The exit code, once it has ended."""
-        while told := self._read():
-            self.shown += told
+        while self._read():
+            pass
         return self._process.wait(20)
 
     def close(self) -> None:
@@ -299,6 +300,8 @@ class Terminal:
         os.close(self._master)
 
     def _read(self) -> str:
+        if not select.select([self._master], [], [], 30)[0]:
+            raise AssertionError(f"nothing more is shown after {self.shown!r}")
         try:
             told = os.read(self._master, 1 << 16).decode(errors="replace").replace("\r\n", "\n")
         except OSError:  # Linux's end of file at a terminal.

@@ -121,8 +121,9 @@ class _Planning:
         for passage in passages:
             self._found.setdefault(passage.key, []).append(passage)
         in_system = [passage for passage in passages if passage.place[0] == "system" and not _is_guarded(passage)]
-        # Who keeps whole messages, documents included, sends them again as they are.
-        self._history_keeps = any(map(self._is_in_history, passages))
+        # Who keeps whole messages, documents included, sends them again as they are. Where documents stand in the system
+        # prompt, those in earlier messages are what a user has quoted.
+        self._history_keeps = not in_system and any(map(self._is_in_history, passages))
         # Without caching, nothing is gained by moving anything.
         self._moves = economy.caches
         self._system = without_documents(prompt.request, in_system) if self._moves else {}
@@ -148,7 +149,7 @@ class _Planning:
         self._kept[-1] = (*self._kept[-1], *new, *self._named_again(stay, new))
         loose = [key for key in self._found if key not in stay and key not in standing]
         layout = self._layout(stay, standing, loose)
-        shelf = self._shelf(stay)
+        shelf = self._shelf(stay, loose)
         told = Told(
             stay=len(stay),
             anew=len(new),
@@ -167,7 +168,7 @@ class _Planning:
         there = []
         for turn, end, of_turn in zip(self._turns, ends, kept, strict=True):
             users = {at - turn.start for at in range(turn.start, end) if messages[at]["role"] == "user"}
-            there.append([one for one in of_turn if one.behind in users])
+            there.append([one for one in of_turn if one.behind is None or one.behind in users])
         staying = {one.key for one in _all(there)}
         return [tuple(one for one in of_turn if one.key in staying) for of_turn in there]
 
@@ -212,9 +213,13 @@ class _Planning:
         for key, passages in self._found.items():
             guarded = [passage for passage in passages if _is_guarded(passage)]
             in_messages = [passage for passage in passages if passage.place[0] == "messages"]
-            if guarded or (key not in staying and in_messages):
+            if guarded or (in_messages and key not in staying and not self._was_laid_loose(key)):
                 standing[key] = (guarded or in_messages)[0]
         return standing
+
+    def _was_laid_loose(self, key: bytes) -> bool:
+        """Whether an earlier request of this turn laid it for the question, and this one has it for the question too."""
+        return self._same is not None and key in self._same.loose and any(map(_is_in_system, self._found[key]))
 
     def _new(self, standing: dict[bytes, Passage]) -> list[Kept]:
         """Those that stay from this turn on; they are taken out of `standing`."""
@@ -229,7 +234,7 @@ class _Planning:
         new: list[Kept] = []
         for key in self._within_budget([key for key in movable if gains[key] > _LEAST_GAIN], gains):
             standing.pop(key, None)
-            behind = len(self._prompt.messages) - 1 - self._start if self._is_late(key) else 0
+            behind = len(self._prompt.messages) - 1 - self._start if self._is_late(key) else None
             new.append(Kept(number + len(new), key, behind=behind))
         return new
 
@@ -243,9 +248,10 @@ class _Planning:
         return self._same is None or self._is_late(key)
 
     def _is_late(self, key: bytes) -> bool:
-        """Whether it came up in an agent's loop, so that it must stand behind what its turn has sent before."""
-        in_loop = self._is_in_loop() and self._prompt.messages[-1]["role"] == "user"
-        return in_loop and self._same is not None and key not in self._same.loose
+        """Whether it came up late in an agent's turn, so that it must stand behind what that turn has sent before."""
+        if self._same is None or not (self._prompt.tools and self._prompt.messages[-1]["role"] == "user"):
+            return False
+        return key not in self._same.loose and self._only_in_system(key)
 
     def _went_uncached(self) -> bool:
         """Whether the last prompt got no cache point, though it was long enough: a short one tells nothing."""
@@ -300,8 +306,11 @@ class _Planning:
         behind: dict[int, list[Stay]] = {}
         for turn, kept in zip(self._turns, self._kept, strict=True):
             for one in _all([kept]):
-                into = behind if one.behind else stays
-                into.setdefault(turn.start + one.behind, []).append(Stay(one.number, self._held[one.key].text))
+                stay_here = Stay(one.number, self._held[one.key].text)
+                if one.behind is None:
+                    stays[turn.start].append(stay_here)
+                else:
+                    behind.setdefault(turn.start + one.behind, []).append(stay_here)
         named = {
             turn.start: [one.number for one in kept if one.again]
             for turn, kept in zip(self._turns, self._kept, strict=True)
@@ -326,7 +335,7 @@ class _Planning:
         keys = {number: key for key, number in stay.items()}
         return [Kept(number, keys[number], again=True) for number in self._above(stay, new)]
 
-    def _shelf(self, stay: Mapping[bytes, int]) -> Shelf:
+    def _shelf(self, stay: Mapping[bytes, int], loose: Iterable[bytes]) -> Shelf:
         turns, base = self._turns, self._base
         seen = dict(base.seen) if base else {}
         for key in self._retrieved():
@@ -340,7 +349,7 @@ class _Planning:
             said="\n".join(turns[-1].said),
             turn=self._turn,
             kept=tuple(self._kept),
-            loose=(self._same.loose if self._same else frozenset()) | (self._found.keys() - stay.keys()),
+            loose=(self._same.loose if self._same else frozenset()).union(loose),
             seen=seen,
             next_number=max([base.next_number if base else 1, *(number + 1 for number in stay.values())]),
         )
@@ -390,7 +399,7 @@ class _Planning:
         return in_messages and int(passage.place[1]) < self._start
 
     def _only_in_system(self, key: bytes) -> bool:
-        return all(passage.place[0] == "system" for passage in self._found[key])
+        return all(map(_is_in_system, self._found[key]))
 
     def _is_in_loop(self) -> bool:
         return len(self._prompt.messages) - 1 > self._start
@@ -407,6 +416,10 @@ def is_once_each(passages: Iterable[Passage], keys: Iterable[bytes]) -> bool:
     """Whether each of these texts stands exactly once."""
     times = Counter(passage.key for passage in passages)
     return all(times[key] == 1 for key in keys)
+
+
+def _is_in_system(passage: Passage) -> bool:
+    return passage.place[0] == "system"
 
 
 def _is_guarded(passage: Passage) -> bool:

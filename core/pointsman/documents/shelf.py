@@ -20,14 +20,15 @@ _MOST_SHELVES = 256
 class Kept(NamedTuple):
     """A document that stays: the number that the prompt calls it by, and the key of its text.
 
-    `again`: a turn of an agent only named it, since it stays in an earlier one. `behind`: it came up in an agent's
-    loop, and stands at the end of the message that is so many behind the first of its turn.
+    `again`: a turn of an agent only named it, since it stays in an earlier one. `behind`: it came up late in an
+    agent's turn, and stands at the end of the message that is so many behind the first of that turn; None in front of
+    the first.
     """
 
     number: int
     key: bytes
     again: bool = False
-    behind: int = 0
+    behind: int | None = None
 
 
 class Seen(NamedTuple):

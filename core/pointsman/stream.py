@@ -39,32 +39,42 @@ class ReplyStream:
     """The event stream of a reply, as botocore's `EventStream` is used: iterate it, or `close()` it early."""
 
     def __init__(self, events: Any, drive: StreamDrive, clock: Callable[[], float]) -> None:
-        self._events = events
-        self._drive = drive
-        self._clock = clock
-        self._stop_reason: str | None = None
-        self._iterator = self._iterate()
+        # The iterator refers to the reading and not to this object: there is no cycle, and a stream that is forgotten
+        # is closed at once, before the flow that has to account for it.
+        self._reading = _Reading(events, drive, clock)
+        self._iterator = self._reading.iterate()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self._iterator
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._events, name)
+        return getattr(self._reading.events, name)
 
     @property
     def trace(self) -> Trace | None:
         """The request's trace, once the stream has ended or was closed."""
-        return self._drive.trace
+        return self._reading.drive.trace
 
     def close(self) -> None:
         """Close the connection; a stream left before its end is accounted for as such."""
-        self._events.close()
+        self._reading.events.close()
         self._iterator.close()
-        self._settle_unfinished()
+        self._reading.settle_unfinished()
 
-    def _iterate(self) -> Generator[dict[str, Any], None, None]:
+
+class _Reading:
+    """The events of one reply as they come, and what they tell its drive."""
+
+    def __init__(self, events: Any, drive: StreamDrive, clock: Callable[[], float]) -> None:
+        self.events = events
+        self.drive = drive
+        self._clock = clock
+        self._stop_reason: str | None = None
+
+    def iterate(self) -> Generator[dict[str, Any], None, None]:
+        """Every event, untouched but for the metadata."""
         started = False
-        source = iter(self._events)
+        source = iter(self.events)
         try:
             while True:
                 try:
@@ -72,32 +82,33 @@ class ReplyStream:
                 except Exception as exc:  # noqa: BLE001 - the flow raises it again, unless another model may serve
                     if started:
                         self._fail_midway(exc)
-                    if not self._drive.settle(self._drive.failure(exc)):
-                        self._events = self._drive.open()
-                        source = iter(self._events)
+                    if not self.drive.settle(self.drive.failure(exc)):
+                        self.events = self.drive.open()
+                        source = iter(self.events)
                     continue
                 if event is None:
                     return
                 started = True
                 yield self._seen(event)
         finally:
-            self._settle_unfinished()
+            self.settle_unfinished()
+
+    def settle_unfinished(self) -> None:
+        """Account for a reply that was not read to its end."""
+        if self.drive.trace is None:
+            self.drive.settle(Reply(usage=None, at=self._clock(), complete=False))
 
     def _seen(self, event: dict[str, Any]) -> dict[str, Any]:
         if "messageStop" in event:
             self._stop_reason = event["messageStop"].get("stopReason")
-        if "metadata" not in event or self._drive.trace is not None:
+        if "metadata" not in event or self.drive.trace is not None:
             return event
         metadata = event["metadata"]
         reply = read_reply({**metadata, "stopReason": self._stop_reason}, at=self._clock())
-        self._drive.settle(reply)
-        return {**event, "metadata": self._drive.decorate(metadata)}
+        self.drive.settle(reply)
+        return {**event, "metadata": self.drive.decorate(metadata)}
 
     def _fail_midway(self, error: Exception) -> None:
         """What has been shown can't be taken back: no other model may go on with it."""
-        failure = self._drive.failure(error)
-        self._drive.settle(Failure(error=error, code=failure.code, at=failure.at))
-
-    def _settle_unfinished(self) -> None:
-        if self._drive.trace is None:
-            self._drive.settle(Reply(usage=None, at=self._clock(), complete=False))
+        failure = self.drive.failure(error)
+        self.drive.settle(Failure(error=error, code=failure.code, at=failure.at))

@@ -121,8 +121,8 @@ class _Planning:
         for passage in passages:
             self._found.setdefault(passage.key, []).append(passage)
         in_system = [passage for passage in passages if passage.place[0] == "system" and not _is_guarded(passage)]
-        # Who keeps whole messages, documents included, sends them again as they are. Where documents stand in the system
-        # prompt, those in earlier messages are what a user has quoted.
+        # Who keeps whole messages, documents included, sends them again as they are. Where documents stand in the
+        # system prompt, those in earlier messages are what a user has quoted.
         self._history_keeps = not in_system and any(map(self._is_in_history, passages))
         # Without caching, nothing is gained by moving anything.
         self._moves = economy.caches
@@ -218,7 +218,7 @@ class _Planning:
         return standing
 
     def _was_laid_loose(self, key: bytes) -> bool:
-        """Whether an earlier request of this turn laid it for the question, and this one has it for the question too."""
+        """Whether an earlier request of this turn laid it for the question, and this one has it for that too."""
         return self._same is not None and key in self._same.loose and any(map(_is_in_system, self._found[key]))
 
     def _new(self, standing: dict[bytes, Passage]) -> list[Kept]:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from talks import CLAUDE, INSTRUCTIONS, LLAMA, NOVA, Account, Request, blocks_of
 
 from pointsman import Client, Document
 from pointsman.documents.laying import GIVEN_BELOW
+from pointsman.documents.recurrence import Recurrence, Standing
 from pointsman.documents.sessions import Session, Sessions
 
 TENANTS = ("a", "b")
@@ -33,7 +35,7 @@ _COLD_SECONDS = 4_000.0
 class Step(NamedTuple):
     """What a user, or what stands between him and the model, does next.
 
-    `does`: ask, retry, regenerate, edit, trim, condense, condense the history, pause.
+    `does`: ask, quote, retry, regenerate, edit, go back, trim, condense, condense the history, pause.
     """
 
     tenant: str
@@ -42,19 +44,29 @@ class Step(NamedTuple):
 
 
 class Course(NamedTuple):
-    """A model, where a template puts documents, and the steps of both tenants."""
+    """A model, where a template puts documents, and the steps of both tenants.
+
+    `sure`: passages of this knowledge base always come back, so that they stay from the first on.
+    """
 
     model: str
     shape: str
+    sure: bool
     steps: tuple[Step, ...]
 
 
-SHAPES = ("message", "system", "both", "tool", "json", "guarded", "message kept")
-_DOES = ("ask",) * 8 + ("retry", "regenerate", "edit", "trim", "condense", "condense the history", "pause")
+SHAPES = ("message", "system", "both", "agent", "tool", "json", "guarded", "message kept")
+_DOES = (
+    *("ask",) * 8,
+    *("quote", "retry", "regenerate", "edit", "go back", "trim", "condense", "condense the history", "pause"),
+)
+# Who quotes a document where a template puts them into his message seems to keep them in his history.
+_QUOTED_IN = ("system", "agent", "tool", "json")
 courses = st.builds(
     Course,
     model=st.sampled_from([CLAUDE, CLAUDE, NOVA, LLAMA]),
     shape=st.sampled_from(SHAPES),
+    sure=st.booleans(),
     steps=st.lists(
         st.builds(Step, st.sampled_from("aab"), st.sampled_from(_DOES), _NUMBERS.map(tuple)), min_size=1, max_size=14
     ).map(tuple),
@@ -68,6 +80,14 @@ def text_of(tenant: str, number: int) -> str:
     return f"\n  Notice {number} to {tenant}.\n{body}\n"
 
 
+class _Branch(NamedTuple):
+    """A conversation as it is remembered, the last request for it, and when nothing of it had been cut."""
+
+    history: list[Request]
+    before: Request | None
+    era: int
+
+
 class _Side:
     """One tenant's conversation."""
 
@@ -79,6 +99,9 @@ class _Side:
         self.before: Request | None = None
         self.asked: tuple[Request, tuple[int, ...]] | None = None
         self.turn = 0
+        self.question = ""
+        self.earlier: _Branch | None = None
+        self.other: _Branch | None = None
 
 
 class Conversations:
@@ -90,6 +113,9 @@ class Conversations:
         self.checked = 0
         self._traces: list[Any] = []
         self.client = Client(self.account, clock=lambda: self.account.now, on_trace=self._traces.append)
+        self._era = 0
+        if course.sure:
+            self.client.context = replace(self.client.context, recurrence=Recurrence(_belief()))
         sessions = Sessions(idle_seconds=1e9)  # A session that ended knows nothing of what it laid.
         self.sides = {name: _Side(name, sessions.open("the same", scope=name, max_age=None)) for name in TENANTS}
 
@@ -100,12 +126,29 @@ class Conversations:
             self.account.now += 30.0
             getattr(self, f"_{step.does.replace(' ', '_')}")(side, step.numbers)
 
-    def _ask(self, side: _Side, numbers: Sequence[int]) -> None:
+    def _ask(self, side: _Side, numbers: Sequence[int], question: str = "") -> None:
         side.turn += 1
-        request = self._written(side, f"Question {side.turn}, please?", numbers)
-        side.asked = request, tuple(numbers)
-        self._send(side, request, numbers)
+        side.question = question or f"Question {side.turn}, please?"
+        side.earlier = self._branch(side)
+        loop: list[Request] = []
+        # In an agent's system prompt more documents may stand at the next step of its loop.
+        for shown in (numbers[: len(numbers) // 2], numbers) if self.course.shape == "agent" else (numbers,):
+            request = self._written(side, shown, loop)
+            side.asked = request, tuple(shown)
+            self._send(side, request, shown)
+            loop = _searched(side.turn, ["Nothing."])
         self._remember(side, request)
+
+    def _branch(self, side: _Side) -> _Branch:
+        return _Branch(side.history, side.before, self._era)
+
+    def _return_to(self, side: _Side, branch: _Branch) -> None:
+        side.history, side.before = branch.history, branch.before if branch.era == self._era else None
+
+    def _quote(self, side: _Side, numbers: Sequence[int]) -> None:
+        quoted = min(side.held, default=None)
+        if quoted is not None and self.course.shape in _QUOTED_IN:
+            self._ask(side, numbers, f"What does {side.turn} mean: {text_of(side.tenant, quoted).strip()} Well?")
 
     def _retry(self, side: _Side, numbers: Sequence[int]) -> None:  # noqa: ARG002 - every step takes it
         if side.asked is None:
@@ -118,19 +161,27 @@ class Conversations:
             assert blocks_of(side.before or {}) == blocks_of(first)
 
     def _regenerate(self, side: _Side, numbers: Sequence[int]) -> None:
-        if len(side.history) < 2:
-            return
-        side.history = side.history[: -self._of_turn(side)]
-        side.before = None
-        self._ask(side, numbers)
+        if side.earlier is not None:
+            self._return_to(side, side.earlier)
+            side.other = None
+            self._ask(side, numbers, side.question)
 
     def _edit(self, side: _Side, numbers: Sequence[int]) -> None:
-        self._regenerate(side, numbers)
+        if side.earlier is not None:
+            side.other = self._branch(side)
+            self._return_to(side, side.earlier)
+            self._ask(side, numbers, f"{side.question} Really?")
+
+    def _go_back(self, side: _Side, numbers: Sequence[int]) -> None:
+        if side.other is not None:
+            left, side.other = side.other, self._branch(side)
+            self._return_to(side, left)
+            self._ask(side, numbers)
 
     def _trim(self, side: _Side, numbers: Sequence[int]) -> None:
         starts = [index for index, one in enumerate(side.history) if _begins(one)]
         side.history = side.history[starts[1] :] if len(starts) > 1 else []
-        side.before = None
+        side.before = side.earlier = side.other = None
         self._ask(side, numbers)
 
     def _condense(self, side: _Side, numbers: Sequence[int]) -> None:  # noqa: ARG002
@@ -143,21 +194,26 @@ class Conversations:
 
     def _pause(self, side: _Side, numbers: Sequence[int]) -> None:
         self.account.now += _COLD_SECONDS
-        for one in self.sides.values():
-            one.before = None
+        self._begin_an_era()
         self._ask(side, numbers)
+
+    def _begin_an_era(self) -> None:
+        self._era += 1
+        for side in self.sides.values():
+            side.before = None
 
     def _as_written(self, side: _Side, request: Request) -> None:
         self.client.converse(modelId=self.course.model, **request, session=side.session)
         assert blocks_of(self.account.requests[-1]) == blocks_of(request)
 
-    def _written(self, side: _Side, question: str, numbers: Sequence[int]) -> Request:
+    def _written(self, side: _Side, numbers: Sequence[int], loop: Sequence[Request]) -> Request:
         texts, shape = [text_of(side.tenant, number) for number in numbers], self.course.shape
+        question = side.question
         system = f"{INSTRUCTIONS}\n\nContext:\n\n" + "\n\n".join(texts) + "\n\nAnswer by it."
         content = [{"text": "\n\n".join(["Context:", *(text.strip() for text in texts), question])}]
-        request: Request = {"system": [{"text": system if shape in ("system", "both") else INSTRUCTIONS}]}
+        request: Request = {"system": [{"text": system if shape in ("system", "both", "agent") else INSTRUCTIONS}]}
         messages = [*side.history, {"role": "user", "content": content}]
-        if shape == "system":
+        if shape in ("system", "agent"):
             messages[-1] = said("user", question)
         elif shape == "guarded":
             guarded = [{"guardContent": {"text": {"text": text}}} for text in texts]
@@ -165,12 +221,15 @@ class Conversations:
         elif shape in ("tool", "json"):
             messages[-1] = said("user", question)
             messages += _searched(side.turn, [json.dumps({"found": texts})] if shape == "json" else texts)
+        if shape in ("tool", "json", "agent"):
             request["toolConfig"] = _TOOLS
-        return {**request, "messages": messages}
+        return {**request, "messages": [*messages, *loop]}
 
     def _send(self, side: _Side, request: Request, numbers: Sequence[int]) -> None:
+        space = "\n" * (side.turn % 3)  # A text is the same with more white space around it.
         found = [
-            Document(id=str(number), text=text_of(side.tenant, number), knowledge_base="all") for number in numbers
+            Document(id=str(number), text=text_of(side.tenant, number) + space, knowledge_base="all")
+            for number in numbers
         ]
         side.session.register(found)
         untouched = deepcopy(request)
@@ -181,11 +240,14 @@ class Conversations:
         held_now = {number for number in range(7) if _times(request, side.tenant, number)}
         side.held |= held_now
         self._check(side, request, sent, held_now)
-        was_laid = trace.documents is not None and trace.documents.as_written is None
-        goes_on = was_laid and not trace.documents.cut and side.before is not None
-        if side.before is not None and goes_on and self._goes_on(sent, side.before):
+        laid = trace.documents if trace.documents is not None and trace.documents.as_written is None else None
+        if laid is not None and laid.cut:
+            self._begin_an_era()
+        elif laid is not None and side.before is not None and self._goes_on(sent, side.before):
             assert extends(sent, side.before), "what was cached is not extended"
-        side.before, self._last_of = sent if was_laid else None, side
+        # Of an agent whose first prompts got no point, documents are laid for the question only.
+        stays = laid is not None and not (self.course.shape == "agent" and laid.loose)
+        side.before, self._last_of = sent if stays else None, side
         self.checked += 1
 
     def _goes_on(self, sent: Request, before: Request) -> bool:
@@ -194,6 +256,8 @@ class Conversations:
 
     def _check(self, side: _Side, request: Request, sent: Request, held_now: set[int]) -> None:
         laid = self._traces[-1].documents
+        if self.course.model != LLAMA and self.course.shape != "guarded":
+            assert laid is None or "exactly once" not in str(laid.as_written), "a prompt that could not be laid"
         for number in range(7):
             times = _times(sent, side.tenant, number)
             assert (
@@ -212,15 +276,11 @@ class Conversations:
         assert not report.has_errors(), report.generate_report()
 
     def _remember(self, side: _Side, request: Request) -> None:
-        question = said("user", f"Question {side.turn}, please?")
+        question = said("user", side.question)
         if self.course.shape == "message kept":
             question = request["messages"][-1]
-        loop = request["messages"][len(side.history) + 1 :] if self.course.shape in ("tool", "json") else []
-        side.history += [question, *loop, said("assistant", f"Answer {side.turn} to {side.tenant}.")]
-
-    def _of_turn(self, side: _Side) -> int:
-        starts = [index for index, one in enumerate(side.history) if _begins(one)]
-        return len(side.history) - starts[-1]
+        loop = request["messages"][len(side.history) + 1 :] if self.course.shape in ("tool", "json", "agent") else []
+        side.history = [*side.history, question, *loop, said("assistant", f"Answer {side.turn} to {side.tenant}.")]
 
 
 def documents_are_laid_lawfully(course: Course) -> int:
@@ -228,6 +288,12 @@ def documents_are_laid_lawfully(course: Course) -> int:
     conversations = Conversations(course)
     conversations.play()
     return conversations.checked
+
+
+@cache
+def _belief() -> Mapping[Standing, Sequence[float]]:
+    standings = {Standing.at(times, ago, turn) for times in range(1, 5) for ago in range(3) for turn in range(8)}
+    return dict.fromkeys(standings, (10_000.0, 10_000.0))
 
 
 @cache

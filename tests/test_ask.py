@@ -430,6 +430,13 @@ class TestReport:
         assert "word " * 29 + "word" in reported([replace(answers[0], text=text)])
         assert "[brackets]" in on_terminal
 
+    def test_names_are_kept_whole_on_a_terminal(self, answers: list[Answer]) -> None:
+        """A name is not broken at its hyphens."""
+        trace = replace(answers[0].trace, invoked_model_id="us.a-name.with-many-hyphens")
+        for width in range(50, 70):
+            told = reported([replace(answers[0], trace=trace)], width=width, terminal=True)
+            assert "(us.a-name.with-many-hyphens)" in told
+
     def test_an_answer_cannot_steer_the_terminal(self) -> None:
         """Escape sequences lose their escape."""
         assert printable("a\x1b[2Jb\tc\r\nd\x9b") == "a\ufffd[2Jb\tc\nd\ufffd"

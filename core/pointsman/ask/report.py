@@ -145,7 +145,9 @@ class Report:
     def _figure(self, label: str, value: str) -> None:
         before = _INDENT + _LABEL_WIDTH
         if self._console.is_terminal:
-            value = textwrap.fill(value, max(self._console.width - before, 20)).replace("\n", "\n" + " " * before)
+            # Names of files and models have hyphens.
+            lines = textwrap.wrap(value, max(self._console.width - before, 20), break_on_hyphens=False)
+            value = ("\n" + " " * before).join(lines)
         self._line(Text.assemble(" " * _INDENT, (f"{label:<{_LABEL_WIDTH}}", "dim"), value))
 
     def _end_line(self) -> None:

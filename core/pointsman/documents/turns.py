@@ -28,11 +28,13 @@ class Turn(NamedTuple):
     def besides(self, said: str) -> int | None:
         """How many characters of `said` are a template's, if it was made of this turn; None where it wasn't.
 
+        White space doesn't count: how much of it a template leaves between documents depends on their number.
+
         It may have been if all of the turn's texts stand in there, and none as a part of a longer word.
         """
         if not (self.said or not said) or not all(_stands_in(text, said) for text in self.said):
             return None
-        return len(said) - sum(map(len, self.said))
+        return sum(map(len, said.split())) - sum(len(word) for text in self.said for word in text.split())
 
 
 def turns_of(prompt: Prompt) -> list[Turn]:

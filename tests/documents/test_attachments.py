@@ -80,3 +80,12 @@ def test_what_is_registered_counts_at_once() -> None:
         session.register([Document(text=f"Notice {number} tells of it. " * 150)])
         assert sum(used.stock.characters for used in sessions._used.values()) <= 10_000
     assert sessions.known_stock_of(session) is not None
+
+
+def test_leaving_never_raises_though_another_thread_was_first() -> None:
+    """Whatever is left of the handle's blocks by then: none, or none of this context."""
+    session = Sessions().open("s", scope="tenant")
+    with session:
+        session._attachments.clear()
+    assert current_session() is None
+    session.__exit__(None, None, None)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from hashlib import blake2b
@@ -102,8 +103,8 @@ class Session:
         attachment = _attached.get()
         while attachment is not None and (attachment.left or attachment.session is not self):
             attachment = attachment.before
-        attachment = attachment or (self._attachments[-1] if self._attachments else None)
-        if attachment is not None:
+        with suppress(IndexError, ValueError):  # Another thread may leave the same handle at this very moment.
+            attachment = attachment or self._attachments[-1]
             attachment.left = True
             self._attachments.remove(attachment)
         # A thread that serves for ever must not hold all the sessions that it ever entered.

@@ -229,7 +229,8 @@ class _Drive:
             self._kept = keep_alive.release(call.model, call.outline)
 
     def _keep(self, trace: Trace) -> None:
-        if self._client._keep_alive is not None:
+        # What a session holds must not outlive it, nor be sent again by anything that doesn't ask who may see it.
+        if self._client._keep_alive is not None and trace.documents is None:
             self._client._keep_alive.keep(self._client._line, self._call.request, trace, before=self._kept)
 
     def decorate(self, raw: Mapping[str, Any]) -> dict[str, Any]:

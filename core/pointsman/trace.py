@@ -33,7 +33,7 @@ class Trace:
     (a stream that the caller left) or "failed". `expected_read` is what was believed warm before the call.
     `miss` is why less was read from the cache than could have been, None where nothing was missed or nobody can tell;
     `drift` is the alarm, on the one request that set it off.
-    `documents` is what became of the session's documents, None where the prompt held none.
+    `documents` is what became of the session's documents, None where the prompt held none and none was waited for.
     `at` is when the call was sent, in seconds of the client's clock.
     `advice_failures` name the steps that went wrong, without which the call went out all the same.
     `keep_alive`: nobody asked for it, it was sent to keep a prefix warm (see `pointsman.KeepAlive`).

@@ -11,7 +11,6 @@ from talks import CLAUDE, SHAPES, Request, Talk, document, said, text_of
 import pointsman
 from pointsman import Client, KnowledgeBase
 from pointsman.documents.sessions import Sessions
-from pointsman.keep_alive import KeepAlive
 from pointsman.local import LocalEndpoint
 
 TURNS = tuple((0, 1, 2 * turn + 2, 2 * turn + 3) for turn in range(6))
@@ -47,16 +46,6 @@ def test_a_session_reads_more_and_costs_less(
     read_with, bill_with = conversation(endpoint, shape, Sessions().open("s", scope="t"))
     assert read_with > read_without
     assert bill_with < bill_without
-
-
-def test_keeping_alive_goes_with_a_session(endpoint: LocalEndpoint) -> None:
-    """What is sent again is what was laid; the conversation goes on as without."""
-    keep_alive = KeepAlive(budget=1)
-    read, _ = conversation(endpoint, SHAPES[0], Sessions().open("s", scope="t"), keep_alive=keep_alive)
-    keep_alive.stop()
-    other, _ = conversation(endpoint, SHAPES[0], Sessions().open("t", scope="t"))
-    assert read == pytest.approx(other, rel=0.6)
-    assert endpoint.account()["errors"] == {}
 
 
 def test_a_knowledge_base_of_the_endpoint_feeds_a_session(tmp_path: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pointsman.documents.economy import Economy, is_cold, tokens_of
 from pointsman.documents.laying import (
@@ -138,6 +138,10 @@ class _Planning:
         self._kept = self._still_there(self._base.kept_in(len(turns), own)) if self._base else [none] * len(turns)
         self._turn = 0 if self._base is None else self._base.turn + len(turns) - 1 - own
         self._head = head
+        self._loops = bool(prompt.tools) and (
+            len(turns) == 1 or any(map(_calls_a_tool, prompt.messages[: self._start]))
+        )
+        """Whether the model may be expected to call tools: it did so before, or nothing was asked before."""
         self._cut = 0
 
     def plan(self, allowed: Callable[[Iterable[bytes]], frozenset[bytes]]) -> Plan:
@@ -259,7 +263,7 @@ class _Planning:
         return base is not None and base.ttl is None and self._economy.is_cached(self._bytes_before())
 
     def _gain(self, key: bytes) -> float:
-        if self._prompt.tools:
+        if self._loops:
             return 1.0  # Each call of a tool loop reads it, and what follows it would be lost with it at the next turn.
         base = self._base
         seen = base.seen.get(key) if base else None
@@ -320,7 +324,7 @@ class _Planning:
         late = [key for key in loose if self._is_late(key)]
         now = [self._held[key].text for key in loose if key not in late]
         after = for_this_question((), [self._held[key].text for key in late])
-        above = [] if self._prompt.tools else self._above(stay, self._kept[-1])
+        above = [] if self._loops else self._above(stay, self._kept[-1])
         return Layout(self._start, instead, stays, named, for_this_question(above, now), after, behind)
 
     def _above(self, stay: Mapping[bytes, int], here: Sequence[Kept]) -> list[int]:
@@ -330,7 +334,7 @@ class _Planning:
 
     def _named_again(self, stay: Mapping[bytes, int], new: Sequence[Kept]) -> list[Kept]:
         """What an agent's turn names of earlier ones stands in it as long as what its loop adds behind it."""
-        if not self._prompt.tools or self._same:
+        if not self._loops or self._same:
             return []
         keys = {number: key for key, number in stay.items()}
         return [Kept(number, keys[number], again=True) for number in self._above(stay, new)]
@@ -406,7 +410,7 @@ class _Planning:
 
     def _is_volatile(self) -> bool:
         """Whether nothing comes back of what stands behind the documents that stay: a tool loop comes back to all."""
-        return self._moves and not (self._prompt.tools or self._is_in_loop() or self._history_keeps)
+        return self._moves and not (self._loops or self._is_in_loop() or self._history_keeps)
 
     def _pace(self) -> int:
         return int(self._base is not None and self._now - self._base.at > _PACE_SECONDS)
@@ -420,6 +424,10 @@ def is_once_each(passages: Iterable[Passage], keys: Iterable[bytes]) -> bool:
 
 def _is_in_system(passage: Passage) -> bool:
     return passage.place[0] == "system"
+
+
+def _calls_a_tool(message: Mapping[str, Any]) -> bool:
+    return message["role"] == "assistant" and any("toolUse" in block for block in message["content"])
 
 
 def _is_guarded(passage: Passage) -> bool:

@@ -48,14 +48,16 @@ class Stock:
         self._versions: dict[tuple[str | None, str | None], bytes] = {}
         self._texts = Texts()
         self._shelves = Shelves()
-        self._retrieved = False
+        self._found_nothing: bool | None = None
+        """Whether all retrievals since the last answer were empty; None if there was none."""
         self.characters = 0
         """Of all texts."""
 
     def take_in(self, documents: Iterable[Document]) -> None:
         """Hold what a retriever has returned; an empty result is one too."""
+        documents = tuple(documents)
         with self._lock:
-            self._retrieved = True
+            self._found_nothing = not documents and self._found_nothing is not False
             for document in documents:
                 self._take_in(document)
             while self.characters > _MOST_CHARACTERS and len(self._documents) > 1:
@@ -64,13 +66,13 @@ class Stock:
     def lay(self, prompt: Prompt, *, economy: Economy, allowed: Allowed, now: float) -> Plan | Told | None:
         """The prompt with the documents laid, or why it goes as it was written. `now` in seconds.
 
-        None where there is nothing to say: the prompt holds none of the documents. After an empty retrieval one that
-        goes on from an earlier one keeps what that held all the same.
+        None where there is nothing to say: the prompt holds none of the documents, and none is waited for. After an
+        empty retrieval one that goes on from an earlier one keeps what that held all the same.
         """
         with self._lock:
             passages = self._texts.find(prompt.request) if len(self._texts) else []
-            if not passages and not (self._retrieved and len(self._shelves)):
-                return None
+            if not passages and not (self._found_nothing and len(self._shelves)):
+                return self._none_found()
             planned = plan(
                 prompt,
                 passages,
@@ -97,7 +99,7 @@ class Stock:
     ) -> None:
         """Keep what a prompt laid, now that it was answered: it was sent `at`, its last cache point had that TTL."""
         with self._lock:
-            self._retrieved = False
+            self._found_nothing = None
             self._shelves.add(replace(planned.shelf, at=at, ttl=ttl, application=application))
         for learnt in planned.learnt:
             recurrence.observe(learnt.knowledge_base, learnt.standing, returned=learnt.returned)
@@ -137,6 +139,12 @@ class Stock:
         ages = {one.document: now - (now if one.found_at is None else one.found_at) for one in known.values()}
         may_be_sent = set(allowed(ages))
         return frozenset(key for key, one in known.items() if one.document in may_be_sent)
+
+    def _none_found(self) -> Told | None:
+        not_found = self._not_found()
+        return (
+            Told(not_found=not_found, as_written="it holds none of the documents word for word") if not_found else None
+        )
 
     def _not_found(self) -> tuple[str, ...]:
         return tuple(str(one.document.id) for one in self._documents.values() if one.found_at is None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from pointsman.flow import Call, Context, Failure, Reply, converse_flow
 from pointsman.keep_alive import KeepAlive, Kept, Line
 from pointsman.routing import Router, RouterRegistry
 from pointsman.stream import ReplyStream
-from pointsman.threads import Threads
+from pointsman.threads import ThreadedIterator, Threads
 from pointsman.tokens import EstimatedTokens
 from pointsman.trace import Trace
 
@@ -289,60 +288,14 @@ class AsyncClient:
         return getattr(self._sync, name)
 
 
-class AsyncReplyStream:
-    """A reply's events for asyncio. One thread reads the whole stream: no hop between threads per event."""
+class AsyncReplyStream(ThreadedIterator[dict[str, Any]]):
+    """A reply's events for asyncio: an async iterator with `close()`."""
 
     def __init__(self, stream: ReplyStream, threads: Threads) -> None:
+        super().__init__(stream, stream.close, threads)
         self._stream = stream
-        self._threads = threads
-        self._left = False
-        self._reading: asyncio.Future[None] | None = None
-        self._events = self._iterate()
-
-    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
-        return self._events
 
     @property
     def trace(self) -> Trace | None:
         """The request's trace, once the stream has ended or was closed."""
         return self._stream.trace
-
-    async def close(self) -> None:
-        """Leave the stream, also from another task than the one that iterates it.
-
-        The thread that reads it closes it after the event that it waits for.
-        """
-        self._left = True
-        if self._reading is None:
-            self._reading = self._threads.start(self._stream.close)
-        await self._reading
-
-    async def _iterate(self) -> AsyncGenerator[dict[str, Any], None]:
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
-
-        def hand_over(item: dict[str, Any] | Exception | None) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(queue.put_nowait, item)
-
-        self._reading = self._threads.start(self._read, hand_over)
-        try:
-            while (item := await queue.get()) is not None and not self._left:
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-            await self._reading
-        finally:
-            self._left = True
-
-    def _read(self, hand_over: Callable[[dict[str, Any] | Exception | None], None]) -> None:
-        try:
-            for event in self._stream:
-                if self._left:
-                    break
-                hand_over(event)
-        except Exception as exc:  # noqa: BLE001 - raised again where the events are awaited
-            hand_over(exc)
-        finally:
-            self._stream.close()
-            hand_over(None)

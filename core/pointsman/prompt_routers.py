@@ -328,6 +328,11 @@ _MODEL_ARN = re.compile(
 _MODEL_ID = re.compile(r"[a-z][\w-]*\.[\w.:-]+")
 
 
+def is_model_id(text: str) -> bool:
+    """Whether a text looks like the id of a model or an inference profile."""
+    return _MODEL_ID.fullmatch(text) is not None
+
+
 def split_router_arn(text: str) -> tuple[str, str, str] | None:
     """(resource, Region, account) of a prompt router's ARN; None for anything else."""
     match = _ROUTER_ARN.fullmatch(text) if text.startswith("arn:") else None
@@ -354,7 +359,7 @@ def _sequence(field: str, value: Any) -> Sequence[Any]:
 
 def _model_arn(model: Any) -> str:
     arn = model.get("modelArn") if isinstance(model, Mapping) else None
-    if not _is_text(arn) or not (_MODEL_ARN.fullmatch(str(arn)) or _MODEL_ID.fullmatch(str(arn))):
+    if not _is_text(arn) or not (_MODEL_ARN.fullmatch(str(arn)) or is_model_id(str(arn))):
         raise InvalidRouterError(
             f"{model!r} names no model. Give {{'modelArn': ...}} with the ARN or id of a foundation model "
             "or inference profile."

@@ -75,7 +75,7 @@ class KnowledgeBase:
             raise InvalidRequestError(f"the knowledge base's id is {id!r}. Give its id or ARN.")
         _check_search(search_type, reranking, implicit_filter)
         self.id = id
-        self._client = client
+        self.client = client
         self._results = _checked_results(results)
         self._filter = filter
         self._implicit_filter = implicit_filter
@@ -128,7 +128,7 @@ class KnowledgeBase:
     def _pages(self, request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         token: Mapping[str, Any] = {}
         for _ in range(_MOST_PAGES):
-            page = self._client.retrieve(**request, **token)
+            page = self.client.retrieve(**request, **token)
             yield page
             if not page.get("nextToken"):
                 return

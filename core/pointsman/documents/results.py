@@ -26,16 +26,21 @@ def read_result(result: Mapping[str, Any], knowledge_base: str) -> Document | No
     if not text.strip():
         return None
     source = _source(result.get("location") or {}) or _segment(content) or _first(metadata, _SOURCES)
-    digest = blake2b(text.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
     return Document(
         text=text,
-        id=f"{result.get('documentId') or source or ''}#{digest}",
+        id=passage_id(text, of=result.get("documentId") or source),
         title=_first(metadata, _TITLES),
         knowledge_base=knowledge_base,
         source=source,
         score=result.get("score"),
         metadata=metadata,
     )
+
+
+def passage_id(text: str, *, of: str | None) -> str:
+    """Names a passage of a document for good: what the document is called, `#`, and a digest of the passage's text."""
+    digest = blake2b(text.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
+    return f"{of or ''}#{digest}"
 
 
 def _text(content: Mapping[str, Any]) -> str:

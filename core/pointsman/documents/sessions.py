@@ -12,10 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import blake2b
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pointsman.documents.document import Document, Scope
 from pointsman.documents.economy import Economy
@@ -51,6 +51,18 @@ class Session:
         self._max_age = max_age
         self._attachments: list[_Attachment] = []
 
+    def __repr__(self) -> str:
+        return f"Session({self.id!r}, scope={self.scope!r})"
+
+    def of(self, session_id: str) -> Session:
+        """The session of another conversation in this scope, with the same permissions.
+
+        Raises:
+            InvalidRequestError: the id is empty.
+        """
+        age = None if self._max_age == float("inf") else self._max_age
+        return self._sessions.open(session_id, scope=self.scope, authorize=self._authorize, max_age=age)
+
     def register(self, documents: Iterable[Document]) -> tuple[Document, ...]:
         """Take in what a retriever returned, exactly as the prompt will hold it; an empty result too.
 
@@ -76,6 +88,31 @@ class Session:
         """Keep what a prompt laid, as `Stock.answered`; nothing, if the session has ended meanwhile."""
         if (stock := self._sessions.known_stock_of(self)) is not None:
             stock.answered(planned, recurrence, at=at, ttl=ttl, application=application)
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """What the session holds, texts included, as plain JSON; None if that is nothing.
+
+        With `restore` a conversation goes on in another process as if it had been there all the time. Only what the
+        caller keeps is kept: this package writes it nowhere.
+        """
+        stock = self._sessions.known_stock_of(self)
+        return None if stock is None else {"scope": asdict(self.scope), **stock.to_dict()}
+
+    def restore(self, told: Mapping[str, Any]) -> bool:
+        """Take in what `to_dict` told; False if this session holds something already, or it was told of another scope.
+
+        Raises:
+            InvalidRequestError: it isn't what this version's `to_dict` tells.
+        """
+        if self._sessions.known_stock_of(self) is not None or told.get("scope") != asdict(self.scope):
+            return False
+        try:
+            self._sessions.stock_of(self).restore(told)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
+            self.close()
+            raise InvalidRequestError(f"this is not what a session's to_dict tells: {exc!r}. Leave it out.") from exc
+        self._sessions.known_stock_of(self)
+        return True
 
     def close(self) -> None:
         """End the session: its texts are forgotten. What is registered later begins a new one."""

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pointsman.documents.turns import Turn
 
@@ -66,6 +66,38 @@ class Shelf:
         shift = len(self.kept) - 1 - own
         return [self.kept[index + shift] if 0 <= index + shift < len(self.kept) else () for index in range(turns)]
 
+    def to_dict(self, number_of: Mapping[bytes, int]) -> dict[str, Any]:
+        """Plain JSON, documents by these numbers; `application` is left out, since its key is this process's own."""
+        return {
+            **{name: getattr(self, name).hex() for name in _DIGESTS},
+            **{name: getattr(self, name) for name in _AS_THEY_ARE},
+            "kept": [
+                [[one.number, number_of[one.key], one.again, one.behind] for one in turn if one.key in number_of]
+                for turn in self.kept
+            ],
+            "loose": sorted(number_of[key] for key in self.loose if key in number_of),
+            "seen": [[number_of[key], seen.times, seen.turn] for key, seen in self.seen.items() if key in number_of],
+        }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any], keys: Sequence[bytes]) -> Shelf:
+        """What `to_dict` told, its numbers being indices of these keys."""
+        plain: dict[str, Any] = {name: bytes.fromhex(told[name]) for name in _DIGESTS}
+        plain |= {name: told[name] for name in _AS_THEY_ARE}
+        return cls(
+            **plain,
+            kept=tuple(
+                tuple(Kept(number, keys[key], again, behind) for number, key, again, behind in turn)
+                for turn in told["kept"]
+            ),
+            loose=frozenset(keys[key] for key in told["loose"]),
+            seen={keys[key]: Seen(times, turn) for key, times, turn in told["seen"]},
+        )
+
+
+_DIGESTS = ("head", "before", "opening")
+_AS_THEY_ARE = ("said", "turn", "next_number", "at", "ttl")
+
 
 class Shelves:
     """The shelves of one session. Not thread-safe; bounded, the longest unused goes first."""
@@ -96,6 +128,10 @@ class Shelves:
             if besides:
                 return min(besides, key=itemgetter(0))[1], index
         return None
+
+    def latest(self) -> list[Shelf]:
+        """The last shelf of each conversation."""
+        return list({shelf.head: shelf for shelf in self._shelves.values()}.values())
 
     def add(self, shelf: Shelf) -> None:
         """Keep a shelf, instead of an earlier one of the same turn."""

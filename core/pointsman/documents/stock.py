@@ -10,13 +10,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
+from typing import Any
 
 from pointsman.documents.document import Document
 from pointsman.documents.economy import Economy
 from pointsman.documents.lift import Texts
 from pointsman.documents.planning import Held, Plan, Told, is_once_each, plan
 from pointsman.documents.recurrence import Recurrence
-from pointsman.documents.shelf import Shelves
+from pointsman.documents.shelf import Shelf, Shelves
 from pointsman.prompt import Prompt
 
 _MOST_CHARACTERS = 8_000_000
@@ -103,6 +104,33 @@ class Stock:
             self._shelves.add(replace(planned.shelf, at=at, ttl=ttl, application=application))
         for learnt in planned.learnt:
             recurrence.observe(learnt.knowledge_base, learnt.standing, returned=learnt.returned)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All documents, and the latest shelf of each conversation, as plain JSON."""
+        with self._lock:
+            number_of = {key: number for number, key in enumerate(self._documents)}
+            return {
+                "documents": [
+                    {
+                        "id": one.document.id,
+                        "knowledge_base": one.document.knowledge_base,
+                        "text": one.document.text,
+                        "found_at": one.found_at,
+                    }
+                    for one in self._documents.values()
+                ],
+                "shelves": [shelf.to_dict(number_of) for shelf in self._shelves.latest()],
+            }
+
+    def restore(self, told: Mapping[str, Any]) -> None:
+        """Hold what `to_dict` told, where nothing is held so far."""
+        with self._lock:
+            for one in told["documents"]:
+                self._take_in(Document(text=one["text"], id=one["id"], knowledge_base=one["knowledge_base"]))
+                self._documents[next(reversed(self._documents))].found_at = one["found_at"]
+            keys = list(self._documents)
+            for shelf in told["shelves"]:
+                self._shelves.add(Shelf.from_dict(shelf, keys))
 
     def _take_in(self, document: Document) -> None:
         # As it is found: what differs by the white space around it only is one text.

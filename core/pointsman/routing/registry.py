@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from pointsman.catalog import named_by
-from pointsman.prompt_routers import PromptRouters, RouterRecord
+from pointsman.errors import InvalidRequestError, RouterNotFoundError
+from pointsman.prompt_routers import PromptRouters, RouterRecord, is_model_id
 from pointsman.routing.criteria import RoutingCriteria, check_fraction
 from pointsman.routing.quality import QualityPredictor
 from pointsman.routing.router import Router
@@ -53,6 +54,24 @@ class RouterRegistry(PromptRouters):
             record = None if model_id in self._in_code else self.find(model_id, region=region)
             named[key] = self._in_code.get(model_id) if record is None else self._make(record)
         return named[key]
+
+    def router_or_model(self, model_id: str, *, region: str | None = None) -> Router | None:
+        """As `router`, for who must tell a mistyped name before anything is sent: None is a model's id, or an ARN.
+
+        Raises:
+            InvalidRequestError: it is no string.
+            RouterNotFoundError: no router has that name, and a model's id doesn't look so.
+        """
+        if not isinstance(model_id, str) or not model_id:
+            raise InvalidRequestError(f"the model is {model_id!r}. Give a model's id, an ARN, or a router's name.")
+        router = self.router(model_id, region=region)
+        if router is None and not (model_id.startswith("arn:") or is_model_id(model_id)):
+            names = sorted({*self._in_code, *(record.name for record in self.records(region=region))})
+            raise RouterNotFoundError(
+                f"there is no router {model_id!r}, and no model has such an id. Known routers: {', '.join(names)}. "
+                "Give one of them, a model's id, or an ARN."
+            )
+        return router
 
     def _make(self, record: RouterRecord) -> Router:
         return Router(

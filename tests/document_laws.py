@@ -247,6 +247,8 @@ class Conversations:
             assert extends(sent, side.before), "what was cached is not extended"
         # Of an agent whose first prompts got no point, documents are laid for the question only.
         stays = laid is not None and not (self.course.shape == "agent" and laid.loose)
+        # A point in guarded documents writes nothing: it reads what an earlier try wrote, which could not be laid.
+        stays = stays and not (self.course.shape == "guarded" and _has_point(sent["messages"][-1]))
         side.before, self._last_of = sent if stays else None, side
         self.checked += 1
 
@@ -299,6 +301,10 @@ def _belief() -> Mapping[Standing, Sequence[float]]:
 @cache
 def _shape() -> Any:
     return botocore.session.Session().get_service_model("bedrock-runtime").operation_model("Converse").input_shape
+
+
+def _has_point(message: Request) -> bool:
+    return any("cachePoint" in block for block in message["content"])
 
 
 def _begins(message: Request) -> bool:

@@ -101,8 +101,8 @@ class ChatPointsman(ChatBedrockConverse):
         registry = _registry(client, routers)
         router = registry.router_or_model(model_id)
         told = _told_of_router(router, registry.catalog) if router else _told_of_model(model_id, registry.catalog)
-        given = {name for name in told if values.get(name) or values.get(name.removesuffix("_id"))}
-        return {**values, **{name: value for name, value in told.items() if name not in given}}
+        given = {name for name, value in values.items() if value not in (None, "")}
+        return {**values, **{name: told[name] for name in told.keys() - given - {f"{one}_id" for one in given}}}
 
     @model_validator(mode="after")
     def _use_client(self) -> Self:
@@ -232,9 +232,8 @@ class ChatPointsman(ChatBedrockConverse):
         """What `_stream` yields. Nobody is told of a chunk before all of it is right."""
         chosen = self._chosen(kwargs)
         chunks = super(ChatPointsman, chosen)._stream(chosen._shaped(messages), stop, None, **kwargs)
-        with (
-            session or nullcontext()
-        ):  # The call is made before the first chunk: a generator's context is its caller's.
+        # The call is made before the first chunk. Later ones are read in whichever context asks for them.
+        with session or nullcontext():
             first = next(chunks, None)
         for chunk in () if first is None else chain((first,), chunks):
             _tell(chunk.message)
@@ -258,9 +257,10 @@ class ChatPointsman(ChatBedrockConverse):
         return [_with_plain_reasoning(message) for message in messages] if self._is_routed() else messages
 
     def _is_routed(self) -> bool:
-        return (
-            "prompt-router/" in self.model_id or _registry(self.client, self.routers).router(self.model_id) is not None
-        )
+        return split_router_arn(self.model_id) is not None or self._router() is not None
+
+    def _router(self, model: str | None = None) -> Router | None:
+        return _registry(self.client, self.routers).router(model or self.model_id)
 
     def _pool(self) -> Threads:
         if self._threads is None:
@@ -281,11 +281,10 @@ class ChatPointsman(ChatBedrockConverse):
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         profile = super()._resolve_model_profile()
-        registry = _registry(self.client, self.routers)
-        router = registry.router(self.model_id)
-        if router is None:
+        if (router := self._router()) is None:
             return profile
-        models = [registry.catalog.resolve(model) for model in router.model_ids]
+        catalog = _registry(self.client, self.routers).catalog
+        models = [catalog.resolve(model) for model in router.model_ids]
         kept = {key: value for key, value in (profile or {}).items() if key not in _OF_ONE_PROFILE}
         return cast(ModelProfile, {**kept, **_profile_of(models)})
 
@@ -298,8 +297,7 @@ class ChatPointsman(ChatBedrockConverse):
         """What LangChain's own cache of answers tells chat models apart by: all that shapes an answer."""
         kwargs.pop("session", None)
         shaping = self.model_dump(exclude=_NOT_SHAPING, exclude_none=True) | kwargs
-        router = _registry(self.client, self.routers).router(kwargs.get("model") or self.model_id)
-        if router is not None:
+        if (router := self._router(kwargs.get("model"))) is not None:
             shaping["router"] = (router.model_ids, router.fallback_model, router.criteria.response_quality_difference)
         return str(sorted({**shaping, "stop": stop}.items()))
 

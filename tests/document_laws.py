@@ -35,7 +35,7 @@ _COLD_SECONDS = 4_000.0
 class Step(NamedTuple):
     """What a user, or what stands between him and the model, does next.
 
-    `does`: ask, quote, retry, regenerate, edit, go back, trim, condense, condense the history, pause.
+    `does`: ask, quote, retry, regenerate, edit, go back, trim, condense, condense the history, pause, restart.
     """
 
     tenant: str
@@ -58,7 +58,18 @@ class Course(NamedTuple):
 SHAPES = ("message", "system", "both", "agent", "tool", "json", "guarded", "message kept")
 _DOES = (
     *("ask",) * 8,
-    *("quote", "retry", "regenerate", "edit", "go back", "trim", "condense", "condense the history", "pause"),
+    *(
+        "quote",
+        "retry",
+        "regenerate",
+        "edit",
+        "go back",
+        "trim",
+        "condense",
+        "condense the history",
+        "pause",
+        "restart",
+    ),
 )
 # Who quotes a document where a template puts them into his message seems to keep them in his history.
 _QUOTED_IN = ("system", "agent", "tool", "json")
@@ -195,6 +206,14 @@ class Conversations:
     def _pause(self, side: _Side, numbers: Sequence[int]) -> None:
         self.account.now += _COLD_SECONDS
         self._begin_an_era()
+        self._ask(side, numbers)
+
+    def _restart(self, side: _Side, numbers: Sequence[int]) -> None:
+        """Another process goes on with what was told of the session: the last of its branches."""
+        told = side.session.to_dict()
+        side.session = Sessions(idle_seconds=1e9).open("the same", scope=side.tenant, max_age=None)
+        assert told is None or side.session.restore(json.loads(json.dumps(told)))
+        side.earlier = side.other = None
         self._ask(side, numbers)
 
     def _begin_an_era(self) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 from langchain_core.runnables.config import RunnableConfig, ensure_config
@@ -36,16 +35,11 @@ def session_of(config: RunnableConfig | None, given: SessionLike | None = None) 
     """
     settled = ensure_config(config)
     metadata, configurable = settled.get("metadata") or {}, settled.get("configurable") or {}
-    places: tuple[Mapping[str, Any], ...] = (metadata, configurable)
-    named = given
-    for place, name in (
-        (metadata, SESSION),
-        (configurable, SESSION),
-        *((configurable, name) for name in _CONVERSATIONS),
-    ):
-        named = place.get(name) if named is None else named
-    scope = next((place[SCOPE] for place in places if place.get(SCOPE) is not None), None)
-    return current_session() if named is None else as_session(named, scope)
+    threads = (configurable.get(name) for name in _CONVERSATIONS)
+    names = (given, metadata.get(SESSION), configurable.get(SESSION), *filter(_is_id, threads))
+    named = next((name for name in names if name is not None), None)
+    scopes = (place[SCOPE] for place in (metadata, configurable) if place.get(SCOPE) is not None)
+    return current_session() if named is None else as_session(named, next(scopes, None))
 
 
 def as_session(named: object, scope: Scope | str | None = None) -> Session:
@@ -56,7 +50,7 @@ def as_session(named: object, scope: Scope | str | None = None) -> Session:
     """
     if isinstance(named, Session):
         return named
-    if not isinstance(named, str | int | UUID) or isinstance(named, bool):
+    if not _is_id(named) and named != "":
         raise InvalidRequestError(
             f"the session is {named!r}. Give a pointsman.Session, or the id of the conversation as a string."
         )
@@ -64,3 +58,7 @@ def as_session(named: object, scope: Scope | str | None = None) -> Session:
     if scope is None and around is not None:
         return around.of(str(named))
     return session(str(named), scope=NOBODY_ELSE if scope is None else scope)
+
+
+def _is_id(named: object) -> bool:
+    return isinstance(named, str | int | UUID) and not isinstance(named, bool) and named != ""

@@ -109,6 +109,10 @@ class Shelves:
     def __len__(self) -> int:
         return len(self._shelves)
 
+    def hold(self, head: bytes) -> bool:
+        """Whether a prompt with these tools and this system prompt was laid."""
+        return any(shelf.head == head for shelf in self._shelves.values())
+
     def of_turn(self, head: bytes, turns: Sequence[Turn]) -> Shelf | None:
         """The shelf of the very turn that the prompt ends with: it is sent again, or its tool loop goes on."""
         return self._shelves.get((head, _before(turns, len(turns) - 1), turns[-1].opening))

@@ -88,7 +88,10 @@ class Stock:
             found = {passage.key for passage in passages}
             stay = {kept.key for turn in planned.shelf.kept for kept in turn}
             if not (found or stay or planned.shelf.seen):
-                return None  # Another prompt than the one that the empty retrieval was for.
+                # The empty retrieval was for this one, which goes on from none; or for another that is still to come.
+                if self._shelves.hold(planned.shelf.head):
+                    self._found_nothing = None
+                return None
             if not is_once_each(self._texts.find(planned.prompt.request), found | stay):
                 return Told(as_written="a document would not stand in it exactly once")
             for key in found:

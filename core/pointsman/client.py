@@ -162,6 +162,19 @@ def _call(name: str, callback: Callable[[_T], object] | None, value: _T) -> None
         _log.exception("%s failed", name)
 
 
+def registry_of(client: Any, routers: RouterRegistry | Iterable[Router] | None) -> RouterRegistry:
+    """The routers of a client, or those that one made of a boto3 client will have. For frameworks that take either.
+
+    Raises:
+        InvalidRequestError: the client has its own, and others are given.
+    """
+    if isinstance(client, Client):
+        if routers is not None:
+            raise InvalidRequestError("routers were given beside a pointsman.Client. Give them to the client.")
+        return client.context.routers
+    return routers if isinstance(routers, RouterRegistry) else RouterRegistry(routers or ())
+
+
 class _Drive:
     """One request's flow, and the calls that it wants."""
 

@@ -22,8 +22,9 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import Field, PrivateAttr, model_validator
 
 from langchain_pointsman.sessions import session_of
-from pointsman import Catalog, Client, InvalidRequestError, Model, Router, RouterRegistry, Session, profile_resolver
+from pointsman import Catalog, Client, Model, Router, RouterRegistry, Session, profile_resolver
 from pointsman.catalog import named_by
+from pointsman.client import registry_of
 from pointsman.prompt_routers import split_router_arn
 from pointsman.threads import ThreadedIterator, Threads
 
@@ -37,6 +38,8 @@ _OF_ONE_MODEL = frozenset(
 )
 _OF_ONE_PROFILE = {"name", "status", "release_date", "last_updated", "open_weights", "temperature"}
 _CACHE_CREATION_BY_TTL = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+# Whose messages hold reasoning as Bedrock gave it.
+_BEDROCK = (None, "bedrock_converse", "bedrock")
 _MOST_MODELS_BY_CALL = 64
 _NOT_SHAPING = {
     "cache",
@@ -95,10 +98,7 @@ class ChatPointsman(ChatBedrockConverse):
         model_id = values.get("model_id", values.get("model"))
         if model_id is None:
             return values
-        client, routers = values.get("client"), values.get("routers")
-        if isinstance(client, Client) and routers is not None:
-            raise InvalidRequestError("routers were given beside a pointsman.Client. Give them to the client.")
-        registry = _registry(client, routers)
+        registry = registry_of(values.get("client"), values.get("routers"))
         router = registry.router_or_model(model_id)
         told = _told_of_router(router, registry.catalog) if router else _told_of_model(model_id, registry.catalog)
         given = {name for name, value in values.items() if value not in (None, "")}
@@ -226,6 +226,10 @@ class ChatPointsman(ChatBedrockConverse):
         finally:
             await reading.close()
 
+    def _streaming_disabled(self, **kwargs: Any) -> bool:
+        """Of the model of this call, which may stream tools where this one doesn't, or the reverse."""
+        return super(ChatPointsman, self._chosen(kwargs))._streaming_disabled(**kwargs)
+
     def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, session: Session | None, **kwargs: Any
     ) -> Generator[ChatGenerationChunk, None, None]:
@@ -260,7 +264,10 @@ class ChatPointsman(ChatBedrockConverse):
         return split_router_arn(self.model_id) is not None or self._router() is not None
 
     def _router(self, model: str | None = None) -> Router | None:
-        return _registry(self.client, self.routers).router(model or self.model_id)
+        return self._registry().router(model or self.model_id)
+
+    def _registry(self) -> RouterRegistry:
+        return registry_of(self.client, None if isinstance(self.client, Client) else self.routers)
 
     def _pool(self) -> Threads:
         if self._threads is None:
@@ -283,7 +290,7 @@ class ChatPointsman(ChatBedrockConverse):
         profile = super()._resolve_model_profile()
         if (router := self._router()) is None:
             return profile
-        catalog = _registry(self.client, self.routers).catalog
+        catalog = self._registry().catalog
         models = [catalog.resolve(model) for model in router.model_ids]
         kept = {key: value for key, value in (profile or {}).items() if key not in _OF_ONE_PROFILE}
         return cast(ModelProfile, {**kept, **_profile_of(models)})
@@ -301,6 +308,11 @@ class ChatPointsman(ChatBedrockConverse):
             shaping["router"] = (router.model_ids, router.fallback_model, router.criteria.response_quality_difference)
         return str(sorted({**shaping, "stop": stop}.items()))
 
+    def get_num_tokens(self, text: str) -> int:
+        """An estimate, where langchain-aws has no count: for `trim_messages` and the like, which only compare."""
+        (tokens,) = self.client.context.counter.count(kinds=["text"], sizes=[len(text.encode())])
+        return int(tokens)
+
     @property
     def _llm_type(self) -> str:
         return "pointsman_chat"
@@ -309,13 +321,6 @@ class ChatPointsman(ChatBedrockConverse):
     def is_lc_serializable(cls) -> bool:
         """LangChain loads no classes of others."""
         return False
-
-
-def _registry(client: Any, routers: Any) -> RouterRegistry:
-    """The routers of a chat model, also before its client is made."""
-    if isinstance(client, Client):
-        return client.context.routers
-    return routers if isinstance(routers, RouterRegistry) else RouterRegistry(routers or ())
 
 
 def _told_of_model(model_id: str, catalog: Catalog) -> dict[str, Any]:
@@ -331,9 +336,8 @@ def _told_of_model(model_id: str, catalog: Catalog) -> dict[str, Any]:
     model = catalog.resolve(model_id)
     if not model.known:
         return {}
-    streaming = False if model.capabilities.streamed_tools else "tool_calling"
     named = {"base_model_id": model.id, "provider": model.provider} if model_id.startswith("arn:") else {}
-    return {**named, "disable_streaming": streaming}
+    return {**named, "disable_streaming": _disabled_streaming((model,))}
 
 
 def _told_of_router(router: Router, catalog: Catalog) -> dict[str, Any]:
@@ -342,9 +346,14 @@ def _told_of_router(router: Router, catalog: Catalog) -> dict[str, Any]:
     return {
         "base_model_id": fallback.id,
         "provider": fallback.provider,
-        "disable_streaming": False,
+        "disable_streaming": _disabled_streaming([catalog.resolve(model) for model in router.model_ids]),
         "supports_tool_choice_values": _ALL_TOOL_CHOICES,
     }
+
+
+def _disabled_streaming(models: Sequence[Model]) -> bool | str:
+    """LangChain's `disable_streaming`: a request with tools is not streamed where no model could answer it so."""
+    return False if any(model.capabilities.streamed_tools for model in models) else "tool_calling"
 
 
 def _profile_of(models: Sequence[Model]) -> ModelProfile:
@@ -397,17 +406,29 @@ def _tell(message: BaseMessage) -> None:
 def _with_plain_reasoning(message: BaseMessage) -> BaseMessage:
     if not isinstance(message, AIMessage) or isinstance(message.content, str):
         return message
-    if not any(isinstance(block, dict) and block.get("type") == "reasoning_content" for block in message.content):
+    if message.response_metadata.get("model_provider") not in _BEDROCK:
         return message
     return message.model_copy(update={"content": [_plain_reasoning(block) for block in message.content]})
 
 
 def _plain_reasoning(block: Any) -> Any:
-    """A reasoning block as Converse has it."""
-    if not isinstance(block, dict) or block.get("type") != "reasoning_content":
-        return block
-    reasoning = block["reasoning_content"]
-    if (redacted := reasoning.get("redactedContent", reasoning.get("redacted_content"))) is not None:
-        return {"reasoningContent": {"redactedContent": redacted}}
+    """A reasoning block as Converse has it, wrapped so that upstream passes it on; any other as it is."""
+    reasoning = _reasoning_in(block) if isinstance(block, dict) else {}
+    redacted = reasoning.get("redactedContent", reasoning.get("redacted_content"))
     text = {name: reasoning[name] for name in ("text", "signature") if reasoning.get(name)}
-    return {"reasoningContent": {"reasoningText": {"text": "", **text}}}
+    if redacted is None and not text:
+        return block
+    plain = {"reasoningText": {"text": "", **text}} if redacted is None else {"redactedContent": redacted}
+    return {"type": "non_standard", "value": {"reasoningContent": plain}}
+
+
+def _reasoning_in(block: dict[str, Any]) -> dict[str, Any]:
+    """What a reasoning block holds: one of Converse, of InvokeModel, or of LangChain's standard content."""
+    match block.get("type"):
+        case "reasoning_content":
+            return cast(dict[str, Any], block["reasoning_content"])
+        case "thinking":
+            return {**block, "text": block.get("thinking")}
+        case "reasoning":
+            return {"text": block.get("reasoning"), **block.get("extras", {})}
+    return {}

@@ -17,8 +17,9 @@ from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
 from langchain_pointsman.chat_models import ChatPointsman
-from langchain_pointsman.sessions import as_session, session_of
+from langchain_pointsman.sessions import session_of
 from pointsman import InvalidRequestError, Session
+from pointsman.documents.finding import as_session
 
 _log = logging.getLogger("pointsman")
 
@@ -27,7 +28,7 @@ _MOST_MODELS = 64
 
 
 class PointsmanState(AgentState[Any]):
-    """What the graph's state holds besides: the session's id, and what `Session.to_dict` told of it."""
+    """What the graph's state holds besides: the session's id, and what `Session.snapshot` told of it."""
 
     pointsman_session: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
 
@@ -117,7 +118,7 @@ def _kept(
     response: ModelResponse[Any], session: Session, state: Mapping[str, Any]
 ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
     """The response, with what the session holds for the graph's state, if that has changed."""
-    told = {"id": session.id, **(session.to_dict() or {})}
+    told = {"id": session.id, **(session.snapshot() or {})}
     if told == state.get(_STATE):
         return response
     return ExtendedModelResponse(model_response=response, command=Command(update={_STATE: told}))

@@ -10,11 +10,13 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from langchain_core.runnables import RunnableConfig
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from langchain_core.runnables.config import patch_config
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 import pointsman
-from langchain_pointsman.sessions import SessionLike, session_of
+from langchain_pointsman.sessions import session_of
 from pointsman import InvalidRequestError, KnowledgeBase, Session
+from pointsman.documents.finding import SessionLike
 from pointsman.documents.results import passage_id
 from pointsman.threads import Threads
 
@@ -49,10 +51,14 @@ class PointsmanRetriever(BaseRetriever):
     k: int | None = Field(default=None, ge=1)
     """How many documents a query gives at most; without it, as many as the retriever, or 5 of a knowledge base."""
     client: Any = Field(default=None, exclude=True)
-    """A boto3 client of `bedrock-agent-runtime`. Made of the next three, if not given."""
+    """A boto3 client of `bedrock-agent-runtime`. Made of what follows, if not given."""
     region_name: str | None = None
     credentials_profile_name: str | None = None
+    aws_access_key_id: SecretStr | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_session_token: SecretStr | None = None
     endpoint_url: str | None = None
+    config: Any = Field(default=None, exclude=True)
 
     _threads: Threads | None = PrivateAttr(default=None)
 
@@ -66,18 +72,22 @@ class PointsmanRetriever(BaseRetriever):
                 "bedrock-agent-runtime",
                 region_name=self.region_name,
                 credentials_profile_name=self.credentials_profile_name,
+                aws_access_key_id=self.aws_access_key_id,
+                aws_secret_access_key=self.aws_secret_access_key,
+                aws_session_token=self.aws_session_token,
                 endpoint_url=self.endpoint_url,
+                config=self.config,
             )
             self.knowledge_base = KnowledgeBase(self.knowledge_base_id, client=client)
         return self
 
     def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
         """The documents for a question; also takes `k` and `session`."""
-        return super().invoke(input, config, **{**kwargs, "session": session_of(config, kwargs.get("session"))})
+        return super().invoke(input, config, **_with_session(config, kwargs))
 
     async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
         """As `invoke`."""
-        return await super().ainvoke(input, config, **{**kwargs, "session": session_of(config, kwargs.get("session"))})
+        return await super().ainvoke(input, config, **_with_session(config, kwargs))
 
     def _get_relevant_documents(
         self,
@@ -86,13 +96,14 @@ class PointsmanRetriever(BaseRetriever):
         run_manager: CallbackManagerForRetrieverRun,
         k: int | None = None,
         session: SessionLike | None = None,
+        run_config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> list[Document]:
         k, session = self.k if k is None else k, session_of(None, session)
         if self.knowledge_base is not None:
             return _documents(self.knowledge_base.retrieve(query, results=k, session=session, **kwargs))
         assert self.retriever is not None
-        config = RunnableConfig(callbacks=run_manager.get_child())
+        config = patch_config(run_config, callbacks=run_manager.get_child())
         return self._registered(self.retriever.invoke(query, config, **self._passed_on(k, kwargs))[:k], session)
 
     async def _aget_relevant_documents(
@@ -102,6 +113,7 @@ class PointsmanRetriever(BaseRetriever):
         run_manager: AsyncCallbackManagerForRetrieverRun,
         k: int | None = None,
         session: SessionLike | None = None,
+        run_config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> list[Document]:
         k, session = self.k if k is None else k, session_of(None, session)
@@ -109,7 +121,7 @@ class PointsmanRetriever(BaseRetriever):
             self._threads = self._threads or Threads(base.client)
             return _documents(await self._threads.run(base.retrieve, query, results=k, session=session, **kwargs))
         assert self.retriever is not None
-        config = RunnableConfig(callbacks=run_manager.get_child())
+        config = patch_config(run_config, callbacks=run_manager.get_child())
         found = await self.retriever.ainvoke(query, config, **self._passed_on(k, kwargs))
         return self._registered(found[:k], session)
 
@@ -127,6 +139,11 @@ class PointsmanRetriever(BaseRetriever):
                 pointsman.Document(text=one.page_content, id=one.id, knowledge_base=of) for one in documents
             )
         return documents
+
+
+def _with_session(config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments with its session and its configuration, which the retriever behind is to see too."""
+    return {**kwargs, "session": session_of(config, kwargs.get("session")), "run_config": config}
 
 
 def _named(document: Document) -> Document:

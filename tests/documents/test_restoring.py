@@ -14,7 +14,7 @@ from pointsman.documents.sessions import Sessions
 
 def _moved(talk: Talk) -> Talk:
     """The same conversation in another process: other sessions, another key, another client."""
-    told = json.loads(json.dumps(talk.session.to_dict()))
+    told = json.loads(json.dumps(talk.session.snapshot()))
     account = Account()
     account.now, account.requests = talk.account.now, [talk.sent]
     moved = Talk(shape=talk.shape, account=account)
@@ -67,52 +67,52 @@ def test_what_is_told_is_plain_json() -> None:
     """Nothing but what JSON has: a checkpoint keeps it."""
     talk = Talk()
     talk.ask("Question?", [1])
-    told = talk.session.to_dict()
+    told = talk.session.snapshot()
     assert told is not None and json.loads(json.dumps(told)) == told
     assert [one["text"] for one in told["documents"]] == [text_of(1)]
 
 
 def test_a_session_that_holds_nothing_tells_nothing() -> None:
     """None, so that nothing is kept of it."""
-    assert Sessions().open("a", scope="tenant").to_dict() is None
+    assert Sessions().open("a", scope="tenant").snapshot() is None
 
 
 def test_another_scope_restores_nothing() -> None:
     """What one principal retrieved is not restored for another."""
     talk = Talk()
     talk.ask("Question?", [1])
-    told = talk.session.to_dict()
+    told = talk.session.snapshot()
     assert told is not None
     other = Sessions().open("talk", scope=Scope(tenant="tenant", principal="bob"))
     assert not other.restore(told)
-    assert other.to_dict() is None
+    assert other.snapshot() is None
 
 
 def test_a_session_that_goes_on_is_left_alone() -> None:
     """What this process holds is newer than what was told of it."""
     talk = Talk()
     talk.ask("Question?", [1])
-    told = talk.session.to_dict()
+    told = talk.session.snapshot()
     assert told is not None
     talk.ask("And?", [2])
     assert not talk.session.restore(told)
-    assert len((talk.session.to_dict() or {})["documents"]) == 2
+    assert len((talk.session.snapshot() or {})["documents"]) == 2
 
 
 def test_what_cannot_be_read_is_refused_and_forgotten() -> None:
     """A broken document leaves no half of a session."""
     session = Sessions().open("a", scope="tenant")
     told = {"scope": {"tenant": "tenant", "principal": None}, "documents": [{"text": "only"}], "shelves": []}
-    with pytest.raises(InvalidRequestError, match="to_dict"):
+    with pytest.raises(InvalidRequestError, match="no snapshot"):
         session.restore(told)
-    assert session.to_dict() is None
+    assert session.snapshot() is None
 
 
 def test_another_conversation_has_the_same_permissions() -> None:
     """`of` gives a session in the same scope, that asks the same authorize and keeps as long."""
     asked: list[str] = []
 
-    def nobody(ids: Any, scope: Scope) -> list[str]:
+    def nobody(_: Any, scope: Scope) -> list[str]:
         asked.append(scope.tenant)
         return []
 

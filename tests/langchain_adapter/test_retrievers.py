@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import ConfigurableField, RunnableLambda, RunnablePassthrough
 from pydantic import ValidationError
 from talks import text_of
 from wire import Wire
@@ -71,7 +71,7 @@ def documents(count: int = 6, **members: Any) -> list[Document]:
 
 def held(session: Session) -> list[tuple[str, str]]:
     """Ids and texts of what a session holds."""
-    return [(one["id"], one["text"]) for one in (session.to_dict() or {"documents": []})["documents"]]
+    return [(one["id"], one["text"]) for one in (session.snapshot() or {"documents": []})["documents"]]
 
 
 def test_what_was_retrieved_is_registered_with_the_thread(session: Session) -> None:
@@ -126,6 +126,21 @@ def test_a_chain_may_stand_for_a_retriever(session: Session) -> None:
     chain = RunnableLambda(lambda _: documents())
     found = PointsmanRetriever(retriever=chain, k=2).invoke("late?", THREAD)
     assert [text for _, text in held(session)] == [one.page_content for one in found] == [text_of(0), text_of(1)]
+
+
+def test_the_retriever_behind_is_configured_by_the_run() -> None:
+    """A filter that the run sets for its user holds, also in a direct call."""
+
+    class Filtered(BaseRetriever):
+        user: str = "nobody"
+
+        def _get_relevant_documents(self, query: str) -> list[Document]:  # noqa: ARG002
+            return [Document(page_content=f"For {self.user}.")]
+
+    behind = Filtered().configurable_fields(user=ConfigurableField(id="user"))
+    retriever = PointsmanRetriever(retriever=behind)
+    (found,) = retriever.invoke("late?", {"configurable": {"user": "alice"}})
+    assert found.page_content == "For alice."
 
 
 def test_callbacks_see_both_retrievers() -> None:

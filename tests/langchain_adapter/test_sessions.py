@@ -80,10 +80,13 @@ def test_an_id_within_a_session_has_its_scope_and_permissions() -> None:
     with pointsman.session("request", scope="tenant-a", authorize=permitted, max_age=60.0):
         found = session_of(_config(thread_id="thread"))
         explicit = session_of(_config(thread_id="thread", pointsman_scope="tenant-b"))
+        same = session_of(_config(thread_id="thread", pointsman_scope="tenant-a"))
     assert found is not None and explicit is not None
     assert (found.id, found.scope) == ("thread", Scope(tenant="tenant-a"))
     assert list(found._allowed({pointsman.Document(id="1", text="A text."): 1.0})) and asked == [found.scope]
     assert explicit.scope == Scope(tenant="tenant-b")
+    # Naming the same tenant once more takes nobody's permission away, nor gives him any.
+    assert same is not None and same._authorize is permitted
 
 
 def test_what_runs_within_a_chain_sees_its_configuration() -> None:
@@ -136,6 +139,6 @@ def test_a_session_is_the_same_for_all_that_name_it() -> None:
     assert isinstance(first, Session) and isinstance(second, Session)
     try:
         first.register([pointsman.Document(id="1", text="A text that is long enough to be looked for at all.")])
-        assert second.to_dict() == first.to_dict() is not None
+        assert second.snapshot() == first.snapshot() is not None
     finally:
         first.close()

@@ -89,7 +89,7 @@ class Session:
         if (stock := self._sessions.known_stock_of(self)) is not None:
             stock.answered(planned, recurrence, at=at, ttl=ttl, application=application)
 
-    def to_dict(self) -> dict[str, Any] | None:
+    def snapshot(self) -> dict[str, Any] | None:
         """What the session holds, texts included, as plain JSON; None if that is nothing.
 
         With `restore` a conversation goes on in another process as if it had been there all the time. Only what the
@@ -99,10 +99,10 @@ class Session:
         return None if stock is None else {"scope": asdict(self.scope), **stock.to_dict()}
 
     def restore(self, told: Mapping[str, Any]) -> bool:
-        """Take in what `to_dict` told; False if this session holds something already, or it was told of another scope.
+        """Take in a snapshot; False if this session holds something already, or it was told of another scope.
 
         Raises:
-            InvalidRequestError: it isn't what this version's `to_dict` tells.
+            InvalidRequestError: it is no snapshot of this version.
         """
         if self._sessions.known_stock_of(self) is not None or told.get("scope") != asdict(self.scope):
             return False
@@ -110,7 +110,7 @@ class Session:
             self._sessions.stock_of(self).restore(told)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
             self.close()
-            raise InvalidRequestError(f"this is not what a session's to_dict tells: {exc!r}. Leave it out.") from exc
+            raise InvalidRequestError(f"this is no snapshot of a session: {exc!r}. Leave it out.") from exc
         self._sessions.known_stock_of(self)
         return True
 

@@ -1,0 +1,181 @@
+"""A LlamaIndex LLM whose `model` may be a prompt router, and whose prompts are cached.
+
+Messages, tools and structured prediction are llama-index-llms-bedrock-converse's own; routing, cache points and
+documents are the core's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from botocore.config import Config
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    LLMMetadata,
+)
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
+from llama_index.core.tools import BaseTool
+from llama_index.llms.bedrock_converse import BedrockConverse
+
+from llama_index.llms.pointsman.seam import Seam, with_marks
+from llama_index.llms.pointsman.sessions import follow_conversations
+from pointsman import Catalog, Client, Model, Router, RouterRegistry
+from pointsman.client import registry_of
+from pointsman.documents.finding import SessionLike, as_session
+from pointsman.threads import ThreadedIterator, Threads
+
+_CONNECTIONS = 64
+"""Requests that a client of our own making may have under way, unless its config says otherwise. botocore's are 10."""
+# BedrockConverse's own defaults.
+_RETRIES, _SECONDS = 10, 60.0
+
+
+class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
+    """`BedrockConverse` with prompt routing and prompt caching.
+
+    ```python
+    llm = Pointsman("arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/anthropic.claude:1")
+    reply = llm.complete("Describe the purpose of a 'hello world' program in one line.")
+    reply.raw["pointsman"]["model"]   # the model that answered; all of it is Trace.to_dict()
+    ```
+
+    `model` is a model, an inference profile, a router's ARN or its name. `model=` and `session=` also go with each
+    call. The session is found by the engine that calls otherwise (see
+    `llama_index.llms.pointsman.sessions.session_of`).
+
+    Requests to a router are shaped for all that its models might take; what the chosen one can't take is changed or
+    refused in the core, by name. `raw["pointsman"]` stands in the reply, and in the last chunk of a stream; token
+    counts are in `additional_kwargs`, by LlamaIndex's names.
+
+    Args:
+        model: see above.
+        client: a boto3 client of `bedrock-runtime`, or a `pointsman.Client` to share what it has learnt. Made of the
+            other arguments if not given.
+        routers: routers to add to the default ones, or a `RouterRegistry`.
+        session: a `pointsman.Session` or the id of a conversation, for all calls that name none.
+        kwargs: as `BedrockConverse` takes them.
+
+    Raises:
+        RouterNotFoundError: `model` is no router's name, and looks like no model's id.
+        InvalidRequestError: `session` is neither, or `routers` are given beside a client that has its own.
+    """
+
+    _client: Any = PrivateAttr()
+    _core: Client = PrivateAttr()
+    _router: Router | None = PrivateAttr(default=None)
+    _threads: Threads = PrivateAttr()
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        client: Any = None,
+        routers: RouterRegistry | Iterable[Router] | None = None,
+        session: SessionLike | None = None,
+        **kwargs: Any,
+    ) -> None:
+        registry = registry_of(client, routers)
+        router = registry.router_or_model(model)
+        shaped_for = registry.catalog.resolve(router.fallback_model if router else model)
+        if client is None:
+            kwargs["botocore_config"] = _config(kwargs)
+        with warnings.catch_warnings():
+            # What upstream says of the fallback model's limits need not hold for the others.
+            warnings.simplefilter("ignore" if router else "default", UserWarning)
+            super().__init__(model=shaped_for.id, client=client, **kwargs)
+        self.model = model
+        self._core = client if isinstance(client, Client) else self._made_client(registry.catalog, shaped_for, routers)
+        # With aioboto3 installed upstream would open an async client of its own; no call gets so far.
+        self._client = self._async_client = Seam(self._core, None if session is None else as_session(session))
+        self._threads = Threads(self._core)
+        self._router = router
+        if router is not None:
+            self.thinking = kwargs.get("thinking")
+            self.supports_forced_tool_calls = kwargs.get("supports_forced_tool_calls", True)
+        elif shaped_for.known and not shaped_for.capabilities.forced_tool_choice:
+            self.supports_forced_tool_calls = False
+        follow_conversations()
+
+    def _made_client(self, catalog: Catalog, model: Model, routers: RouterRegistry | Iterable[Router] | None) -> Client:
+        if self.application_inference_profile_arn is None or isinstance(routers, RouterRegistry):
+            return Client(self._client, routers=routers)
+        # The ARN's text hides what `model` tells.
+        named = replace(model, invoke_id=self.application_inference_profile_arn)
+        return Client(self._client, routers=routers, catalog=catalog.with_model(named))
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Its name in serialized form."""
+        return "Pointsman"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """Of a router: the shortest window, which each of its models takes; tools, if any of them does."""
+        models = self._models()
+        windows = [one.context_window for one in models if one.context_window is not None]
+        return LLMMetadata(
+            context_window=min(windows, default=DEFAULT_CONTEXT_WINDOW),
+            num_output=self.max_tokens,
+            is_chat_model=True,
+            is_function_calling_model=any(one.capabilities.tools for one in models),
+            model_name=self.model,
+        )
+
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """As `BedrockConverse.chat`; also takes `model` and `session`."""
+        marked, told = with_marks(messages)
+        return cast(ChatResponse, super().chat(marked, **kwargs, **told))
+
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """As `BedrockConverse.stream_chat`; also takes `model` and `session`."""
+        marked, told = with_marks(messages)
+        return cast(ChatResponseGen, super().stream_chat(marked, **kwargs, **told))
+
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """As `chat`, in threads of its own: as many as the client's pool has connections."""
+        return await self._threads.run(self.chat, messages, **kwargs)
+
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """As `stream_chat`; one thread reads the whole stream."""
+        chunks = await self._threads.run(self.stream_chat, messages, **kwargs)
+        return cast(ChatResponseAsyncGen, aiter(ThreadedIterator(chunks, chunks.close, self._threads)))
+
+    def _models(self) -> list[Model]:
+        catalog = self._core.context.catalog
+        return [catalog.resolve(one) for one in (self._router.model_ids if self._router else (self.model,))]
+
+    @property
+    def _model_kwargs(self) -> dict[str, Any]:
+        """What each call is made with, unless it says otherwise."""
+        kwargs: dict[str, Any] = {
+            "model": self.application_inference_profile_arn or self.model,
+            "max_tokens": self.max_tokens,
+        }
+        if self._router is not None or self._models()[0].capabilities.temperature:
+            kwargs["temperature"] = self.temperature
+        return {**kwargs, **self.additional_kwargs}
+
+    def _prepare_chat_with_tools(self, tools: Sequence[BaseTool], **kwargs: Any) -> dict[str, Any]:
+        prepared = super()._prepare_chat_with_tools(tools, **{"tool_caching": self.tool_caching, **kwargs})
+        return cast(dict[str, Any], prepared)
+
+
+def _config(kwargs: Mapping[str, Any]) -> Config:
+    """As upstream's own, with a pool for as many requests as may be under way at once."""
+    if (given := kwargs.get("botocore_config")) is not None:
+        return Config(max_pool_connections=_CONNECTIONS).merge(given)
+    timeout = kwargs.get("timeout", _SECONDS)
+    return Config(
+        max_pool_connections=_CONNECTIONS,
+        retries={"max_attempts": kwargs.get("max_retries", _RETRIES), "mode": "standard"},
+        connect_timeout=timeout,
+        read_timeout=timeout,
+        user_agent_extra="x-client-framework:llama_index",
+    )

@@ -4,7 +4,7 @@ DATA ?= ../shared/data
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-routing bench-caching bench-documents docs guides test-awscli train clean
+.PHONY: demo test lint types bench bench-routing bench-caching bench-documents docs guides test-awscli test-wheel train clean
 
 demo: $(VENV)/.local
 	$(RUN)/pointsman demo
@@ -23,6 +23,8 @@ types: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(RUN)/python benchmarks/overhead.py
 	$(RUN)/python benchmarks/routing_latency.py
+	$(RUN)/python benchmarks/langchain_overhead.py
+	$(RUN)/python benchmarks/llama_index_overhead.py
 	$(RUN)/python benchmarks/laws.py --examples 100000
 	$(RUN)/python benchmarks/lift.py
 	$(RUN)/python benchmarks/documents_integrity.py --data $(DATA) --conversations 10000
@@ -54,6 +56,9 @@ guides: $(VENV)/.dev
 
 test-awscli: $(VENV)/.dev .venv-awscli/.done
 	$(RUN)/python tests/awscli.py .venv-awscli/bin/aws
+
+test-wheel: $(VENV)/bin/python
+	$(RUN)/python tests/wheel.py
 
 clean:
 	rm -rf .venv .venv-awscli

@@ -7,9 +7,9 @@ documents are the core's.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from botocore.config import Config
 from llama_index.core.base.llms.types import (
@@ -23,6 +23,7 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.tools import BaseTool
 from llama_index.llms.bedrock_converse import BedrockConverse
+from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 
 from llama_index.llms.pointsman.seam import Seam, with_marks
 from llama_index.llms.pointsman.sessions import follow_conversations
@@ -33,8 +34,16 @@ from pointsman.threads import ThreadedIterator, Threads
 
 _CONNECTIONS = 64
 """Requests that a client of our own making may have under way, unless its config says otherwise. botocore's are 10."""
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
 # BedrockConverse's own defaults.
 _RETRIES, _SECONDS = 10, 60.0
+
+
+def _opens_no_span(method: _Method) -> _Method:
+    """Spans are opened by upstream's method, which this one calls: a second one would be as dear as all of ours."""
+    setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)
+    return method
 
 
 class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
@@ -70,6 +79,7 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
     _client: Any = PrivateAttr()
     _core: Client = PrivateAttr()
     _router: Router | None = PrivateAttr(default=None)
+    _models: tuple[Model, ...] = PrivateAttr(default=())
     _threads: Threads = PrivateAttr()
 
     def __init__(
@@ -96,6 +106,7 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
         self._client = self._async_client = Seam(self._core, None if session is None else as_session(session))
         self._threads = Threads(self._core)
         self._router = router
+        self._models = tuple(map(registry.catalog.resolve, router.model_ids if router else (model,)))
         if router is not None:
             self.thinking = kwargs.get("thinking")
             self.supports_forced_tool_calls = kwargs.get("supports_forced_tool_calls", True)
@@ -118,21 +129,22 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
     @property
     def metadata(self) -> LLMMetadata:
         """Of a router: the shortest window, which each of its models takes; tools, if any of them does."""
-        models = self._models()
-        windows = [one.context_window for one in models if one.context_window is not None]
+        windows = [one.context_window for one in self._models if one.context_window is not None]
         return LLMMetadata(
             context_window=min(windows, default=DEFAULT_CONTEXT_WINDOW),
             num_output=self.max_tokens,
             is_chat_model=True,
-            is_function_calling_model=any(one.capabilities.tools for one in models),
+            is_function_calling_model=any(one.capabilities.tools for one in self._models),
             model_name=self.model,
         )
 
+    @_opens_no_span
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """As `BedrockConverse.chat`; also takes `model` and `session`."""
         marked, told = with_marks(messages)
         return cast(ChatResponse, super().chat(marked, **kwargs, **told))
 
+    @_opens_no_span
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """As `BedrockConverse.stream_chat`; also takes `model` and `session`."""
         marked, told = with_marks(messages)
@@ -147,10 +159,6 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
         chunks = await self._threads.run(self.stream_chat, messages, **kwargs)
         return cast(ChatResponseAsyncGen, aiter(ThreadedIterator(chunks, chunks.close, self._threads)))
 
-    def _models(self) -> list[Model]:
-        catalog = self._core.context.catalog
-        return [catalog.resolve(one) for one in (self._router.model_ids if self._router else (self.model,))]
-
     @property
     def _model_kwargs(self) -> dict[str, Any]:
         """What each call is made with, unless it says otherwise."""
@@ -158,7 +166,7 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
             "model": self.application_inference_profile_arn or self.model,
             "max_tokens": self.max_tokens,
         }
-        if self._router is not None or self._models()[0].capabilities.temperature:
+        if self._router is not None or self._models[0].capabilities.temperature:
             kwargs["temperature"] = self.temperature
         return {**kwargs, **self.additional_kwargs}
 

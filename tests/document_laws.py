@@ -210,7 +210,7 @@ class Conversations:
 
     def _restart(self, side: _Side, numbers: Sequence[int]) -> None:
         """Another process goes on with what was told of the session: the last of its branches."""
-        told = side.session.to_dict()
+        told = side.session.snapshot()
         side.session = Sessions(idle_seconds=1e9).open("the same", scope=side.tenant, max_age=None)
         assert told is None or side.session.restore(json.loads(json.dumps(told)))
         side.earlier = side.other = None

@@ -40,7 +40,6 @@ _OF_ONE_PROFILE = {"name", "status", "release_date", "last_updated", "open_weigh
 _CACHE_CREATION_BY_TTL = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 # Whose messages hold reasoning as Bedrock gave it.
 _BEDROCK = (None, "bedrock_converse", "bedrock")
-_MOST_MODELS_BY_CALL = 64
 _NOT_SHAPING = {
     "cache",
     "callbacks",
@@ -89,7 +88,6 @@ class ChatPointsman(ChatBedrockConverse):
     """Routers to add to the default ones, or a `RouterRegistry`."""
 
     _threads: Threads | None = PrivateAttr(default=None)
-    _by_call: dict[str, ChatPointsman] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -249,12 +247,9 @@ class ChatPointsman(ChatBedrockConverse):
         model = kwargs.pop("model", kwargs.pop("model_id", None))
         if model is None or model == self.model_id:
             return self
-        if model not in self._by_call:
-            self.client.context.routers.router_or_model(model)
-            if len(self._by_call) >= _MOST_MODELS_BY_CALL:
-                self._by_call.clear()
-            self._by_call[model] = self.over(self, model=model, routers=None)
-        return self._by_call[model]
+        self.client.context.routers.router_or_model(model)
+        # Made anew, in a tenth of a millisecond: settings may have changed. The headers are the client's already.
+        return self.over(self, model=model, routers=None, default_headers=None)
 
     def _shaped(self, messages: list[BaseMessage]) -> list[BaseMessage]:
         """Reasoning as Converse has it, where a router decides: upstream would drop what one model doesn't take."""
@@ -305,7 +300,9 @@ class ChatPointsman(ChatBedrockConverse):
         kwargs.pop("session", None)
         shaping = self.model_dump(exclude=_NOT_SHAPING, exclude_none=True) | kwargs
         if (router := self._router(kwargs.get("model"))) is not None:
-            shaping["router"] = (router.model_ids, router.fallback_model, router.criteria.response_quality_difference)
+            predictor = getattr(router.predictor, "name", None) or type(router.predictor).__name__
+            criteria = router.criteria.response_quality_difference
+            shaping["router"] = (router.model_ids, router.fallback_model, criteria, predictor)
         return str(sorted({**shaping, "stop": stop}.items()))
 
     def get_num_tokens(self, text: str) -> int:

@@ -196,11 +196,11 @@ def talk(reuse: Reuse, number: int, *, gaps: Sequence[float], at: float) -> None
 
 @pytest.mark.parametrize(
     ("gaps", "within_5m", "within_1h"),
-    [((), 100 / 600, 0.0), ((50.0, 50.0), 500 / 600, 0.0), ((900.0, 900.0), 100 / 600, 5 / 6 * 400 / 600)],
+    [((), 25 / 450, 0.0), ((50.0, 50.0), 425 / 450, 0.0), ((900.0, 900.0), 25 / 450, 425 / 450 * 400 / 450)],
     ids=["never", "at once", "after a quarter of an hour"],
 )
 def test_when_conversations_come_back_is_learnt(gaps: Sequence[float], within_5m: float, within_1h: float) -> None:
-    """What 400 of them did, beside a belief that weighs as much as 200: that half of them come back at once."""
+    """What 400 of them did, beside a belief that weighs as much as 50: that half of them come back at once."""
     reuse = believing((0.5, *[0.0] * 7))
     for number in range(400):
         talk(reuse, number, gaps=gaps, at=T0 + number * 2_000)
@@ -264,7 +264,7 @@ def chats(ledgers: Sequence[Ledger], *, turns: int) -> float:
     return ledgers[0].reuse.chances(Stretch(0, "last", 1, 0, 900), of).within_5m
 
 
-@pytest.mark.parametrize(("turns", "near"), [(1, 0.01), (3, 0.02), (5, 0.1)])
+@pytest.mark.parametrize(("turns", "near"), [(1, 0.01), (3, 0.08), (5, 0.1)])
 def test_processes_behind_a_load_balancer_learn_about_what_one_process_would(turns: int, near: float) -> None:
     """A turn that lands in another process has come back all the same.
 
@@ -401,15 +401,37 @@ def test_the_shipped_belief_knows_every_kind() -> None:
         assert all(0.0 <= hazard < 1.0 for hazard in hazards)
 
 
-def test_a_shipped_tempo_speaks_of_conversations_about_documents_alone() -> None:
-    """Some go on within minutes, others within the hour; of anything else they say nothing."""
-    quick, slow = shipped_tempos()
+def test_a_shipped_tempo_speaks_of_documents_and_of_tools_alone() -> None:
+    """People go on within minutes, or the hour, also where an agent works for them; some agents work by themselves."""
+    quick, slow, agents = shipped_tempos()
     chances = [Returns(lambda kind, tempo=tempo: tempo(kind) or NEVER).chances(KNOWN) for tempo in (quick, slow)]
     assert chances[0].within_5m > 0.7 > 0.3 > chances[1].within_5m
     assert chances[1].within_1h > 0.6 > chances[0].within_1h
     for tempo in (quick, slow):
         assert tempo(("system", "known", 2, 0, 0)) is None
-        assert len(tempo(("documents", "history", 1, 0, 0)) or ()) == len(SPANS)
+        history = ("history", 1, 0, 0)
+        assert tempo(("tools", *history)) == tempo(("documents", *history))
+        assert len(tempo(("documents", *history)) or ()) == len(SPANS)
+        assert tempo(("tools", "last", 1, 0, 0)) is None
+    assert agents(("documents", "history", 1, 0, 0)) is None
+    assert agents(("tools", "known", 2, 0, 0)) == shipped_belief(("tools", "known", 2, 0, 0))
+
+
+def test_what_came_back_tells_people_with_an_agent_from_agents_by_themselves() -> None:
+    """After some conversations at a minute's pace, nothing is expected back after five minutes; before, much is."""
+    returns = Returns(shipped_belief, tempos=shipped_tempos())
+    kind = ("tools", "known", 2, 0, 0)
+    before = returns.chances(kind, b"application")
+    for conversation in range(20):
+        at = conversation * 7200.0
+        for turn in range(8):
+            waiting = returns.watch(kind, b"application", at + turn * 60.0)
+            if turn < 7:
+                waiting.returned(at + turn * 60.0 + 59.0)
+    returns.pass_time(21 * 7200.0)
+    after = returns.chances(kind, b"application")
+    assert after.within_1h < before.within_1h / 3
+    assert after.within_5m > before.within_5m
 
 
 def test_the_course_of_a_conversation_is_told_by_turn() -> None:

@@ -23,9 +23,10 @@ SPANS = (60.0, 150.0, 300.0, 600.0, 1200.0, 2000.0, 2800.0, 3600.0)
 """Where the spans of waiting end, in seconds. Fine ones, since the chance falls steeply within a TTL."""
 _WITHIN_5M = SPANS.index(300.0) + 1
 
-# Requests that the first belief, and what all applications showed, count for against what was seen. Chosen on one half
-# of the traces in benchmarks/caching.md; from 100 to 1,000 it makes next to no difference.
-_BELIEF_WEIGHT = 200.0
+# Requests that the first belief, and what all applications showed, count for against what was seen. On the traces in
+# benchmarks/caching.md the belief holds, and from 50 to 1,000 it makes next to no difference; where it is wrong, as of
+# system prompts that are others each time, all is paid until it has been contradicted.
+_BELIEF_WEIGHT = 50.0
 _OVERALL_WEIGHT = 100.0
 # Beyond this many, what was seen counts half: traffic changes.
 _MOST_SEEN = 4000.0

@@ -454,8 +454,20 @@ def shipped_belief(kind: Kind) -> Hazards:
 
 
 def shipped_tempos() -> Sequence[Belief]:
-    """What it believes of conversations about retrieved documents: of those that go on at once, and of slower ones."""
-    return [partial(_told_of, tempo) for tempo in _shipped()[1:]]
+    """What it believes of those who may be at work: people who go on at once, slower ones, and agents by themselves.
+
+    People were watched where they ask about retrieved documents. They are as quick, or as slow, where an agent looks
+    things up for them; but agents were watched at coding only, where hours of work go on by themselves.
+    """
+    return [*(partial(_of_people, tempo) for tempo in _shipped()[1:]), _of_agents]
+
+
+def _of_people(tempo: Mapping[Kind, Hazards], kind: Kind) -> Hazards | None:
+    return _told_of(tempo, ("documents", *kind[1:]) if kind[:1] == ("tools",) else kind)
+
+
+def _of_agents(kind: Kind) -> Hazards | None:
+    return shipped_belief(kind) if kind[:1] == ("tools",) else None
 
 
 def _told_of(belief: Mapping[Kind, Hazards], kind: Kind) -> Hazards | None:

@@ -403,7 +403,7 @@ def test_the_shipped_belief_knows_every_kind() -> None:
 
 def test_a_shipped_tempo_speaks_of_documents_and_of_tools_alone() -> None:
     """People go on within minutes, or the hour, also where an agent works for them; some agents work by themselves."""
-    quick, slow, agents = shipped_tempos()
+    quick, slow, agents, _ = shipped_tempos()
     chances = [Returns(lambda kind, tempo=tempo: tempo(kind) or NEVER).chances(KNOWN) for tempo in (quick, slow)]
     assert chances[0].within_5m > 0.7 > 0.3 > chances[1].within_5m
     assert chances[1].within_1h > 0.6 > chances[0].within_1h

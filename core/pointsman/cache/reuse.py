@@ -457,9 +457,10 @@ def shipped_tempos() -> Sequence[Belief]:
     """What it believes of those who may be at work: people who go on at once, slower ones, and agents by themselves.
 
     People were watched where they ask about retrieved documents. They are as quick, or as slow, where an agent looks
-    things up for them; but agents were watched at coding only, where hours of work go on by themselves.
+    things up for them; but agents were watched at coding only, where hours of work go on by themselves. These count
+    twice: they are as likely as people of either tempo.
     """
-    return [*(partial(_of_people, tempo) for tempo in _shipped()[1:]), _of_agents]
+    return [*(partial(_of_people, tempo) for tempo in _shipped()[1:]), _of_agents, _of_agents]
 
 
 def _of_people(tempo: Mapping[Kind, Hazards], kind: Kind) -> Hazards | None:

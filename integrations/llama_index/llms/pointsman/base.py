@@ -18,6 +18,7 @@ from llama_index.core.base.llms.types import (
     ChatResponseAsyncGen,
     ChatResponseGen,
     LLMMetadata,
+    ToolCallBlock,
 )
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
@@ -69,6 +70,7 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
             other arguments if not given.
         routers: routers to add to the default ones, or a `RouterRegistry`.
         session: a `pointsman.Session` or the id of a conversation, for all calls that name none.
+        context_window: tokens, where the catalogue doesn't know the model, such as a router that only AWS knows.
         kwargs: as `BedrockConverse` takes them.
 
     Raises:
@@ -80,6 +82,7 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
     _core: Client = PrivateAttr()
     _router: Router | None = PrivateAttr(default=None)
     _models: tuple[Model, ...] = PrivateAttr(default=())
+    _context_window: int | None = PrivateAttr(default=None)
     _threads: Threads = PrivateAttr()
 
     def __init__(
@@ -89,28 +92,33 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
         client: Any = None,
         routers: RouterRegistry | Iterable[Router] | None = None,
         session: SessionLike | None = None,
+        context_window: int | None = None,
         **kwargs: Any,
     ) -> None:
+        if session is not None:
+            as_session(session)  # What is neither a session nor an id is told here, not by the first call.
         registry = registry_of(client, routers)
         router = registry.router_or_model(model)
         shaped_for = registry.catalog.resolve(router.fallback_model if router else model)
+        is_one = router is None and shaped_for.known
         if client is None:
             kwargs["botocore_config"] = _config(kwargs)
         with warnings.catch_warnings():
-            # What upstream says of the fallback model's limits need not hold for the others.
-            warnings.simplefilter("ignore" if router else "default", UserWarning)
-            super().__init__(model=shaped_for.id, client=client, **kwargs)
+            if not is_one:  # What upstream says of the fallback model's limits need not hold for the others.
+                warnings.simplefilter("ignore", UserWarning)
+            super().__init__(model=shaped_for.id if shaped_for.known else "unknown", client=client, **kwargs)
         self.model = model
         self._core = client if isinstance(client, Client) else self._made_client(registry.catalog, shaped_for, routers)
         # With aioboto3 installed upstream would open an async client of its own; no call gets so far.
-        self._client = self._async_client = Seam(self._core, None if session is None else as_session(session))
+        self._client = self._async_client = Seam(self._core, session)
         self._threads = Threads(self._core)
         self._router = router
         self._models = tuple(map(registry.catalog.resolve, router.model_ids if router else (model,)))
-        if router is not None:
+        self._context_window = context_window
+        if not is_one:
             self.thinking = kwargs.get("thinking")
             self.supports_forced_tool_calls = kwargs.get("supports_forced_tool_calls", True)
-        elif shaped_for.known and not shaped_for.capabilities.forced_tool_choice:
+        elif not shaped_for.capabilities.forced_tool_choice:
             self.supports_forced_tool_calls = False
         follow_conversations()
 
@@ -131,7 +139,7 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
         """Of a router: the shortest window, which each of its models takes; tools, if any of them does."""
         windows = [one.context_window for one in self._models if one.context_window is not None]
         return LLMMetadata(
-            context_window=min(windows, default=DEFAULT_CONTEXT_WINDOW),
+            context_window=self._context_window or min(windows, default=DEFAULT_CONTEXT_WINDOW),
             num_output=self.max_tokens,
             is_chat_model=True,
             is_function_calling_model=any(one.capabilities.tools for one in self._models),
@@ -148,7 +156,7 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """As `BedrockConverse.stream_chat`; also takes `model` and `session`."""
         marked, told = with_marks(messages)
-        return cast(ChatResponseGen, super().stream_chat(marked, **kwargs, **told))
+        return _with_tool_calls(super().stream_chat(marked, **kwargs, **told))
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """As `chat`, in threads of its own: as many as the client's pool has connections."""
@@ -162,17 +170,51 @@ class Pointsman(BedrockConverse):  # type: ignore[misc]  # upstream has no types
     @property
     def _model_kwargs(self) -> dict[str, Any]:
         """What each call is made with, unless it says otherwise."""
-        kwargs: dict[str, Any] = {
-            "model": self.application_inference_profile_arn or self.model,
-            "max_tokens": self.max_tokens,
-        }
-        if self._router is not None or self._models[0].capabilities.temperature:
-            kwargs["temperature"] = self.temperature
-        return {**kwargs, **self.additional_kwargs}
+        invoked = self.application_inference_profile_arn or self.model
+        told = {"model": invoked, "temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {**told, **self.additional_kwargs}
 
-    def _prepare_chat_with_tools(self, tools: Sequence[BaseTool], **kwargs: Any) -> dict[str, Any]:
-        prepared = super()._prepare_chat_with_tools(tools, **{"tool_caching": self.tool_caching, **kwargs})
+    def _get_all_kwargs(self, **kwargs: Any) -> dict[str, Any]:
+        """What a call is made with. A temperature that nobody asked for goes to no model that takes none."""
+        told = {**self._model_kwargs, **kwargs}
+        if "temperature" not in kwargs and not self._takes_temperature(told["model"]):
+            told.pop("temperature", None)
+        return told
+
+    def _takes_temperature(self, model: str) -> bool:
+        if model in (self.model, self.application_inference_profile_arn):
+            return self._router is not None or self._models[0].capabilities.temperature
+        context = self._core.context
+        router = context.routers.router_or_model(model, region=context.region)
+        return router is not None or context.catalog.resolve(model).capabilities.temperature
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: Sequence[ChatMessage] | None = None,
+        *,
+        tool_required: bool = False,  # LlamaIndex passes it to those only in whose signature it stands.
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        kwargs = {"tool_caching": self.tool_caching, **kwargs}
+        history = list(chat_history or ())  # Upstream adds the user's message to it.
+        prepared = super()._prepare_chat_with_tools(tools, user_msg, history, tool_required=tool_required, **kwargs)
         return cast(dict[str, Any], prepared)
+
+
+def _with_tool_calls(chunks: ChatResponseGen) -> ChatResponseGen:
+    """Names tool calls in `additional_kwargs` too: there LlamaIndex's streams of structured predictions look for them.
+
+    In the form that upstream knows from older histories: it takes none twice.
+    """
+    for chunk in chunks:
+        called = [block for block in chunk.message.blocks if isinstance(block, ToolCallBlock)]
+        if called:
+            chunk.message.additional_kwargs["tool_calls"] = [
+                {"toolUseId": one.tool_call_id, "name": one.tool_name, "input": one.tool_kwargs} for one in called
+            ]
+        yield chunk
 
 
 def _config(kwargs: Mapping[str, Any]) -> Config:

@@ -14,7 +14,8 @@ from typing import Any
 from llama_index.core.base.llms.types import CachePoint, ChatMessage, ContentBlock, TextBlock
 
 from llama_index.llms.pointsman.sessions import session_of
-from pointsman import Client, Session
+from pointsman import Client
+from pointsman.documents.finding import SessionLike
 from pointsman.stream import ReplyStream
 
 MARKED = "pointsman_marked"
@@ -39,7 +40,7 @@ def _marked(block: ContentBlock) -> ContentBlock:
 class Seam:
     """A client of boto3's shape for upstream to call: `client` in the session of the call. All else is forwarded."""
 
-    def __init__(self, client: Client, session: Session | None) -> None:
+    def __init__(self, client: Client, session: SessionLike | None) -> None:
         self._client = client
         self._session = session
 
@@ -53,6 +54,8 @@ class Seam:
         return {**reply, "stream": _with_trace(reply["stream"])}
 
     def _settled(self, request: dict[str, Any]) -> dict[str, Any]:
+        context = self._client.context
+        context.routers.router_or_model(request["modelId"], region=context.region)  # A mistyped name is told here.
         request["session"] = session_of(request.get("session", self._session))
         if request.pop(MARKED, False):
             request["system"] = [one for block in request.get("system", ()) for one in _unmarked(block)]

@@ -33,7 +33,7 @@ class PointsmanRetriever(BaseRetriever):
         knowledge_base_id: the id or ARN of a knowledge base.
         knowledge_base: one with filters, reranking, a minimum score and so on.
         k: how many nodes a query gives at most; without it, as many as the retriever, or 5 of a knowledge base.
-        client: a boto3 client of `bedrock-agent-runtime`. Made of the next three, if not given.
+        client: a boto3 client of `bedrock-agent-runtime`. Made of what follows it, if not given.
         session: a `pointsman.Session` or the id of a conversation; found by the engine otherwise.
 
     Raises:
@@ -51,7 +51,11 @@ class PointsmanRetriever(BaseRetriever):
         client: Any = None,
         region_name: str | None = None,
         profile_name: str | None = None,
+        aws_access_key_id: str | None = None,
+        aws_secret_access_key: str | None = None,
+        aws_session_token: str | None = None,
         endpoint_url: str | None = None,
+        botocore_config: Any = None,
         session: SessionLike | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
@@ -61,9 +65,14 @@ class PointsmanRetriever(BaseRetriever):
         if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
             raise InvalidRequestError(f"k is {k!r}; it must be a whole number above 0.")
         if knowledge_base_id is not None:
-            client = client or boto3.Session(profile_name=profile_name, region_name=region_name).client(
-                "bedrock-agent-runtime", endpoint_url=endpoint_url
+            aws = boto3.Session(
+                profile_name=profile_name,
+                region_name=region_name,
+                aws_access_key_id=aws_access_key_id,
+                aws_secret_access_key=aws_secret_access_key,
+                aws_session_token=aws_session_token,
             )
+            client = client or aws.client("bedrock-agent-runtime", endpoint_url=endpoint_url, config=botocore_config)
             knowledge_base = KnowledgeBase(knowledge_base_id, client=client)
         self._retriever = retriever
         self._knowledge_base = knowledge_base

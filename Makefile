@@ -4,7 +4,7 @@ DATA ?= ../shared/data
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-routing bench-caching bench-documents docs guides test-awscli test-wheel train clean
+.PHONY: demo test lint types bench bench-routing bench-caching bench-documents bench-langchain bench-llama-index docs guides test-awscli test-wheel train clean
 
 demo: $(VENV)/.local
 	$(RUN)/pointsman demo
@@ -41,6 +41,12 @@ bench-caching: $(VENV)/.dev $(VENV)/.tokenizers
 
 bench-documents: $(VENV)/.dev
 	$(RUN)/python benchmarks/documents.py --data $(DATA)
+
+bench-langchain: $(VENV)/.dev
+	$(RUN)/python benchmarks/langchain_cost.py --data $(DATA)
+
+bench-llama-index: $(VENV)/.dev
+	$(RUN)/python benchmarks/llama_index_cost.py --data $(DATA)
 
 docs: $(VENV)/.dev
 	$(RUN)/python -m pytest tests/test_docs.py

@@ -1,6 +1,6 @@
 """What Pointsman adds to a bare boto3 call: CPU time, as ratios within one interleaved run.
 
-    python benchmarks/overhead.py [--rounds 60] [--json]
+    python benchmarks/overhead.py [--rounds 60] [--json] [--only-telemetry]
 
 Each round times a few calls of each kind, one kind after the other, and the ratios are taken round by round; their
 median is printed, so that a machine whose speed drifts does not matter. Calls go over HTTP to a server in another
@@ -24,7 +24,9 @@ from canned import canned_endpoint, client
 from payloads import MODEL, ROUTER, agent, documents, short_chat
 
 import pointsman
+import pointsman.client
 from pointsman.prompt import Prompt
+from pointsman.telemetry import Observer, observe
 from pointsman.tokens import EstimatedTokens
 
 
@@ -94,6 +96,100 @@ def client_overhead(rounds: int) -> dict[str, dict[str, float]]:
     return figures
 
 
+def telemetry_overhead(rounds: int) -> dict[str, dict[str, float]]:
+    """What telemetry adds to a call, over a bare one: with SDK and in-memory exporters, and without OpenTelemetry.
+
+    "SDK alone" is what the SDK takes for one span with fifteen attributes and three histograms, made by hand.
+    """
+    silent = cpu_of_silence()
+    exporter = set_up_telemetry()
+    by_hand = made_by_hand()
+    figures: dict[str, dict[str, float]] = {}
+    nobody = Observer()
+
+    def observed(by: Callable[..., Observer], call: Callable[[], object]) -> Callable[[], None]:
+        def observed_call() -> None:
+            pointsman.client.observe = by
+            call()
+            exporter.clear()  # What a test holds in memory is no cost of telemetry.
+
+        return observed_call
+
+    with canned_endpoint() as url:
+        for name, payload, times in (("short chat", short_chat(), 10), ("documents 30k", documents(), 6)):
+            calls = calls_of(payload, url)
+            kinds = {"boto3": calls["boto3"], "boto3 stream": calls["boto3 stream"]}
+            kinds["SDK alone"] = observed(observe, by_hand(calls["boto3"]))
+            for kind in ("fixed", "router", "stream"):
+                kinds[kind] = observed(lambda *_, **__: nobody, calls[kind])
+                kinds[f"{kind} told"] = observed(observe, calls[kind])
+            seconds = interleaved(kinds, rounds=rounds, times=times)
+            figures[name] = {
+                kind: statistics.median(
+                    (told - untold) / base
+                    for told, untold, base in zip(seconds[f"{kind} told"], seconds[kind], seconds[over], strict=True)
+                )
+                for kind, over in (("fixed", "boto3"), ("router", "boto3"), ("stream", "boto3 stream"))
+            }
+            alone = zip(seconds["SDK alone"], seconds["boto3"], strict=True)
+            figures[name]["SDK alone"] = statistics.median((one - base) / base for one, base in alone)
+            figures[name]["without"] = silent / statistics.median(seconds["boto3"])
+    return figures
+
+
+def cpu_of_silence(times: int = 100_000) -> float:
+    """CPU seconds of all that a call does for telemetry where the program has no OpenTelemetry."""
+    assert "opentelemetry.trace" not in sys.modules
+
+    def call() -> None:
+        observer = observe(None, {})
+        observer.decide(iter("c"))  # type: ignore[arg-type]  # as a flow, it will do
+        observer.within(cpu_of_silence)
+        observer.end(None, None)  # type: ignore[arg-type]  # nobody looks at it
+
+    return cpu_of(call, times)
+
+
+def made_by_hand() -> Callable[[Callable[[], object]], Callable[[], None]]:
+    """A call with what the conventions want told of it, and nothing of ours."""
+    from opentelemetry import metrics, trace
+
+    tracer, meter = trace.get_tracer("by hand"), metrics.get_meter("by hand")
+    histograms = [meter.create_histogram(name) for name in ("duration", "input", "output")]
+    before = {f"gen_ai.request.{number}": str(number) for number in range(6)}
+    after = {f"gen_ai.response.{number}": number for number in range(9)}
+    shared = {f"gen_ai.{number}": str(number) for number in range(4)}
+
+    def by_hand(call: Callable[[], object]) -> Callable[[], None]:
+        def told() -> None:
+            span = tracer.start_span("chat", attributes=before)
+            call()
+            span.set_attributes(after)
+            span.end()
+            for histogram in histograms:
+                histogram.record(1, shared)
+
+        return told
+
+    return by_hand
+
+
+def set_up_telemetry() -> Any:
+    """The SDK with in-memory exporters, as the program's global providers; the exporter of spans."""
+    from opentelemetry import metrics, trace
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
+    return exporter
+
+
 def import_overhead(rounds: int = 9) -> float:
     """CPU of `import pointsman` over that of `import boto3`, less a bare interpreter's, each in fresh processes."""
 
@@ -141,9 +237,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only-telemetry", action="store_true")
     arguments = parser.parse_args()
+    if arguments.only_telemetry:
+        print(json.dumps(telemetry_overhead(arguments.rounds), indent=2))
+        return
     overhead = client_overhead(arguments.rounds)
     figures = {"overhead": overhead, "import": import_overhead(), "throughput": throughput()}
+    figures["telemetry"] = telemetry_overhead(arguments.rounds)
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return
@@ -158,6 +259,9 @@ def main() -> None:
         f"64 in flight, 200 ms: AsyncClient {rate['async_per_second']:.0f}/s, boto3 in 64 threads "
         f"{rate['threads_per_second']:.0f}/s, ratio {rate['async']:.2f}"
     )
+    print("Telemetry more, over bare boto3: SDK and in-memory exporters; without OpenTelemetry")
+    for name, row in figures["telemetry"].items():
+        print(f"{name:15} " + ", ".join(f"{kind} {value:.4f}" for kind, value in row.items()))
 
 
 if __name__ == "__main__":

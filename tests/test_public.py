@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 import typing
+from pathlib import Path
 
 import pytest
 
 import pointsman
+
+ROOT = Path(__file__).parents[1]
 
 PROMISED = [
     "AsyncClient",
@@ -95,6 +99,23 @@ def test_other_names_are_missing() -> None:
 def test_there_is_a_version() -> None:
     """Three numbers."""
     assert len(pointsman.__version__.split(".")) == 3
+
+
+def test_the_version_stands_in_one_place() -> None:
+    """`core/pointsman/__init__.py`; the build reads it there, and nothing else repeats it."""
+    home = ROOT / "core" / "pointsman" / "__init__.py"
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert build["project"]["dynamic"] == ["version"] and "version" not in build["project"]
+    assert ROOT / build["tool"]["hatch"]["version"]["path"] == home
+    sources = [path for folder in ("core", "integrations", "recipes") for path in (ROOT / folder).rglob("*.py")]
+    pages = [ROOT / "README.md", ROOT / "pyproject.toml", ROOT / "Makefile", *(ROOT / "docs").rglob("*.md")]
+    assert [path for path in (*sources, *pages) if pointsman.__version__ in path.read_text()] == [home]
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    """Released or not."""
+    _, _, newest = (ROOT / "CHANGELOG.md").read_text().partition("\n## ")
+    assert newest.split()[0] == pointsman.__version__
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -17,6 +17,7 @@ from pointsman.flow import Call, Context, Failure, Reply, converse_flow
 from pointsman.keep_alive import KeepAlive, Kept, Line
 from pointsman.routing import Router, RouterRegistry
 from pointsman.stream import ReplyStream
+from pointsman.telemetry import log_request, observe
 from pointsman.threads import ThreadedIterator, Threads
 from pointsman.tokens import EstimatedTokens
 from pointsman.trace import Trace
@@ -83,7 +84,7 @@ class Client:
         )
         ledger.share("tokens", self.context.counter)
         ledger.share("documents", self.context.recurrence)
-        self._line = Line(lambda **request: self._client.converse(**request), self.context, clock, self._tell)
+        self._line = Line(boto3_client, self.context, clock, self._tell)
 
     def converse(self, *, session: Session | None = None, **request: Any) -> dict[str, Any]:
         """As boto3's; the reply has the trace under `pointsman`, and `trace.promptRouter` where a router decided.
@@ -134,8 +135,9 @@ class Client:
         return self._client.invoke_model_with_response_stream(**request)
 
     def _tell(self, trace: Trace) -> None:
+        log_request(trace)
         if trace.drift is not None:
-            _log.warning("%s", trace.drift)
+            _log.warning("%s", trace.drift, extra={"pointsman": trace.drift.to_dict()})
             _call("on_alarm", self._on_alarm, trace.drift)
         _call("on_trace", self._on_trace, trace)
 
@@ -159,7 +161,7 @@ def _call(name: str, callback: Callable[[_T], object] | None, value: _T) -> None
     try:
         callback(value)
     except Exception:  # noqa: BLE001 - the user has his reply all the same
-        _log.exception("%s failed", name)
+        _log.warning("%s failed", name, exc_info=True, extra={"pointsman": {"callback": name}})
 
 
 def registry_of(client: Any, routers: RouterRegistry | Iterable[Router] | None) -> RouterRegistry:
@@ -183,27 +185,36 @@ class _Drive:
         self._open: Callable[..., Any] | None = None
         now = client._clock()
         client.context.ledger.sync(now)
+        session = session or current_session()
+        told = session.id if session is not None else None
+        self._observer = observe(client._client, request, streaming=streaming, conversation=told)
         self._flow = converse_flow(
             request,
             client.context,
             now=now,
             streaming=streaming,
             draw=client._random.random(),
-            session=session or current_session(),
+            session=session,
         )
-        self._call: Call = next(self._flow)
+        self._call: Call = self._observer.decide(self._flow)
         self._kept: Kept | None = None
         self.trace: Trace | None = None
 
     def call_until_answered(self, operation: Callable[..., Any]) -> Any:
         """Make the call that the flow wants, and the next one if that failed, until one is answered."""
         self._open = operation
+        observed = self._observer.within(operation)
         while True:
             self._release()
             try:
-                return operation(**self._call.request)
+                return observed(**self._call.request)
             except Exception as exc:  # noqa: BLE001 - the flow raises it again, unless another model may serve
                 self.settle(self.failure(exc))
+
+    @property
+    def watch(self) -> Callable[[Mapping[str, Any]], None] | None:
+        """Who wants to be told of a stream's events, if anybody does."""
+        return self._observer.watch
 
     def open(self) -> Any:
         """Make the call that the flow wants; its event stream."""
@@ -225,6 +236,7 @@ class _Drive:
             return False
         except StopIteration as done:
             trace: Trace | None = done.value
+        self._observer.end(trace, outcome)
         if trace is None:
             return True  # Nobody holds the stream any more: the flow was closed before it, and can't tell its trace.
         self.trace = trace

@@ -25,6 +25,7 @@ from pointsman.outline import CachePoint, Outline, Prefix
 from pointsman.ping import ping_request, tokens_besides, why_not
 from pointsman.pricing import cost_of
 from pointsman.prompt import Prompt
+from pointsman.telemetry import observe
 from pointsman.trace import Attempt, Trace
 from pointsman.usage import Usage
 
@@ -35,9 +36,9 @@ _TOLERANCE = 1.1
 
 
 class Line(NamedTuple):
-    """What pings of a client need: its `converse`, what it knows, its clock, and who is told of their traces."""
+    """What pings of a client need: the boto3 client, what ours knows, its clock, and who is told of their traces."""
 
-    converse: Callable[..., Any]
+    boto3_client: Any
     context: Context
     clock: Callable[[], float]
     tell: Callable[[Trace], object]
@@ -203,7 +204,7 @@ class KeepAlive:
         try:
             ping = self._next(kept)
         except Exception:  # noqa: BLE001 - the user did not ask for this very request, and must not hear of it
-            _log.warning("keep-alive lets go of a conversation", exc_info=True)
+            _log.warning("keep-alive lets go of a conversation", exc_info=True, extra={"pointsman": self.to_dict()})
         with self._changed:
             # It may have gone on meanwhile, or all been stopped.
             if self._kept.get(kept.key) is kept:
@@ -228,7 +229,8 @@ class KeepAlive:
             return None
         expected = _expected_cost(trace)
         if expected is None or self.spent + expected > self.budget:
-            _log.warning("keep-alive ends: %s of %s USD are spent", self.spent, self.budget)
+            facts = {"pointsman": self.to_dict()}
+            _log.warning("keep-alive ends: %s of %s USD are spent", self.spent, self.budget, extra=facts)
             self.stop("the budget is spent")
             return None
         kept.ping = ping
@@ -243,15 +245,20 @@ class KeepAlive:
         """Make the call and account for it; whether it has read what it should keep warm."""
         outline, read, at = trace.outline, trace.expected_read, trace.at
         assert outline is not None and read is not None and at is not None
+        observer = observe(line.boto3_client, request, keep_alive=True)
         try:
-            reply = read_reply(line.converse(**request), at=line.clock())
+            reply = read_reply(observer.within(line.boto3_client.converse)(**request), at=line.clock())
         except Exception as exc:  # noqa: BLE001 - as in `_serve`
             failure = read_failure(exc, request, at=line.clock())
             self.failures += 1
-            _log.warning("a ping of keep-alive failed: %s", failure.code)
-            line.tell(replace(trace, status="failed", attempts=(Attempt(trace.model.invoke_id, failure.code),)))
+            facts = {"pointsman": {"model": trace.model.id, "error": failure.code}}
+            _log.warning("a ping of keep-alive failed: %s", failure.code, extra=facts)
+            trace = replace(trace, status="failed", attempts=(Attempt(trace.model.invoke_id, failure.code),))
+            observer.end(trace, failure)
+            line.tell(trace)
             return False
         trace = replace(trace, usage=reply.usage)
+        observer.end(trace, reply)
         cost = trace.cost.total if trace.cost else None
         self.pings += 1
         self.spent += expected if cost is None else cost

@@ -18,6 +18,11 @@ class StreamDrive(Protocol):
 
     trace: Trace | None
 
+    @property
+    def watch(self) -> Callable[[Mapping[str, Any]], None] | None:
+        """Who wants to be told of each event, if anybody does."""
+        ...
+
     def settle(self, outcome: Reply | Failure) -> bool:
         """Hand the flow what came of the call; False if it wants another call."""
         ...
@@ -99,6 +104,8 @@ class _Reading:
             self.drive.settle(Reply(usage=None, at=self._clock(), complete=False))
 
     def _seen(self, event: dict[str, Any]) -> dict[str, Any]:
+        if (watch := self.drive.watch) is not None:
+            watch(event)
         if "messageStop" in event:
             self._stop_reason = event["messageStop"].get("stopReason")
         if "metadata" not in event or self.drive.trace is not None:

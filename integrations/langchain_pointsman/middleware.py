@@ -110,7 +110,7 @@ def _restored(state: Any) -> Session:
     try:
         session.restore(told)
     except InvalidRequestError as exc:  # Of another version: the conversation goes on, and pays for it once.
-        _log.debug("%s", exc)
+        _log.debug("a session's state is not restored", extra={"pointsman": {"error": type(exc).__name__}})
     return session
 
 

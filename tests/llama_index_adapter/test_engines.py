@@ -25,6 +25,7 @@ from llama_index.llms.pointsman import sessions as adapter
 from llama_index.postprocessor.pointsman import PointsmanPostprocessor
 from llama_index.retrievers.pointsman import PointsmanRetriever
 from pointsman import Client
+from pointsman.documents import sessions
 from pointsman.local import LocalEndpoint
 
 CLAUDE = "us.anthropic.claude-sonnet-5"
@@ -356,6 +357,32 @@ class TestQueryEngines:
         assert _texts(sent) == _texts(wire.requests[-1]["messages"])
         assert traces[0].documents is not None
         assert sorted(traces[0].documents.not_found) == ["1", "2"]
+
+
+class TestQuestionsByThemselves:
+    """A query engine that nothing names a conversation for."""
+
+    @pytest.mark.parametrize("how", ["query", "aquery"])
+    async def test_it_is_one_of_its_own_and_ends_with_it(
+        self, how: str, llm: Pointsman, wire: Wire, traces: list[pointsman.Trace]
+    ) -> None:
+        """What was retrieved is sent for this question only, written to no cache, and kept by nobody."""
+        engine = RetrieverQueryEngine.from_args(PointsmanRetriever(Notices(1, 2, 3, 4, 5, 6, 7, 8)), llm=llm)
+        before = len(sessions._SESSIONS)
+        for question in QUESTIONS:
+            reply = getattr(engine, how)(question)
+            await reply if isawaitable(reply) else None
+        assert all(trace.documents is not None and trace.documents.stay == 0 for trace in traces)
+        assert len(sessions._SESSIONS) == before
+        totals = wire.endpoint.account()["totals"]
+        assert totals["cache_write_5m_tokens"] + totals["cache_write_1h_tokens"] == 0
+
+    def test_a_session_around_it_is_its_session(self, llm: Pointsman, traces: list[pointsman.Trace]) -> None:
+        """The user's own goes first, and stays."""
+        engine = RetrieverQueryEngine.from_args(PointsmanRetriever(Notices(1, 2)), llm=llm)
+        with pointsman.session("trip", scope="default"):
+            engine.query(QUESTIONS[0])
+        assert traces[-1].documents is not None and held("trip") == {"1", "2"}
 
 
 class TestAgents:

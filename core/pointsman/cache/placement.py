@@ -6,9 +6,11 @@ Knows outlines, rules, rates, the ledger and what that has learnt of reuse; no t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from pointsman.cache.ledger import Ledger, effective, owner_of
+from pointsman.cache.returns import Chances
 from pointsman.cache.reuse import Outlook, Rates, Stretch
 from pointsman.cache.rules import callers_points, refusal_reason, refused_before, usable
 from pointsman.catalog import Model
@@ -36,6 +38,23 @@ class Placement(NamedTuple):
 
 
 NO_POINTS = Placement()
+
+
+class Weighed(NamedTuple):
+    """What `place` goes by at one stretch of a prompt: a later prompt may part behind it.
+
+    `end` is the last block of it behind which a point is taken and caches, None where there is none. `chances` are
+    those that it is asked for again. What it costs from now on, over all requests to come, if it is sent plainly, or
+    written for five minutes or an hour: in tokens at the plain input price. None where it is warm, or the model has no
+    such TTL.
+    """
+
+    stretch: Stretch
+    end: int | None
+    chances: Chances
+    plain: float | None = None
+    written_5m: float | None = None
+    written_1h: float | None = None
 
 
 def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placement:
@@ -66,6 +85,17 @@ def place(outline: Outline, model: Model, ledger: Ledger, now: float) -> Placeme
         refused=refused,
         just_below=just_below,
     )
+
+
+def weighed(outline: Outline, model: Model, ledger: Ledger, now: float) -> tuple[Weighed, ...]:
+    """What `place` weighs for the same arguments, for who wants to be told: the stretches of the prompt, in order.
+
+    Nothing where the model isn't known, or takes no cache points.
+    """
+    if not (model.known and model.cache.max_points and outline.blocks):
+        return ()
+    stretches = ledger.reuse.stretches(outline, owner_of(model), now)
+    return _Weighing(outline, model, ledger, stretches, now).weighed()
 
 
 class _Weighing:
@@ -103,10 +133,10 @@ class _Weighing:
         first stretches are written for an hour, then for five minutes, then none, the one expected to cost least.
         """
         warm = self._warm.after if self._warm else -1
-        cold = [(one, end) for one, end in zip(self._stretches, self._ends, strict=True) if one.end > warm]
+        cold = self._cold(warm)
         if not cold or self._is_not_worth_it(warm):
             return None, None
-        rates = Rates.of(self._model.price, self._outline.tokens, one_hour="1h" in self._model.cache.ttls)
+        rates = self._rates()
         plain, written_5m, written_1h = self._costs(cold, rates)
         ends = [None, *[end if end is not None and end > warm else None for _, end in cold]]
         may_end = [count for count, end in enumerate(ends) if not count or end is not None]
@@ -117,6 +147,23 @@ class _Weighing:
                 if cost < best - _LEAST_GAIN:
                     best, for_1h, for_5m = cost, hours, fives
         return ends[for_1h], ends[for_5m] if for_5m > for_1h else None
+
+    def weighed(self) -> tuple[Weighed, ...]:
+        """Each stretch, with what it costs by what is done with it now."""
+        cold, rates = self._cold(self._warm.after if self._warm else -1), self._rates()
+        costs = iter(zip(*map(_steps, self._costs(cold, rates)), strict=True))
+        told = []
+        for one, end in zip(self._stretches, self._ends, strict=True):
+            chances = self._ledger.reuse.chances(one, self._outline)
+            plain, written_5m, written_1h = next(costs) if (one, end) in cold else (None, None, None)
+            told.append(Weighed(one, end, chances, plain, written_5m, None if rates.write_1h is None else written_1h))
+        return tuple(told)
+
+    def _cold(self, warm: int) -> list[tuple[Stretch, int | None]]:
+        return [(one, end) for one, end in zip(self._stretches, self._ends, strict=True) if one.end > warm]
+
+    def _rates(self) -> Rates:
+        return Rates.of(self._model.price, self._outline.tokens, one_hour="1h" in self._model.cache.ttls)
 
     def _is_not_worth_it(self, warm: int) -> bool:
         """Whether the conversation has come back to less than was written of it before, and cost more for it."""
@@ -191,6 +238,10 @@ class _Weighing:
             if end is not None
         ]
         return [end for *_, end in sorted(cuts)]
+
+
+def _steps(sums: Sequence[float]) -> list[float]:
+    return [after - before for before, after in pairwise(sums)]
 
 
 def _joined(kept: Sequence[CachePoint], ours: Sequence[CachePoint], most: int) -> tuple[CachePoint, ...]:

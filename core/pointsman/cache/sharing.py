@@ -87,7 +87,8 @@ class Sharing:
         except Exception as exc:  # noqa: BLE001 - a user's store may raise anything, and the call goes on without it
             self._due = now + _SECONDS_AFTER_FAILURE
             if not self._lost:
-                _log.warning("the ledger goes on alone, its store fails: %s: %s", type(exc).__name__, exc)
+                facts = {"pointsman": {"store": type(self._store).__name__, "error": type(exc).__name__}}
+                _log.warning("the ledger goes on alone, its store fails: %s: %s", type(exc).__name__, exc, extra=facts)
             self._lost = True
         finally:
             self._exchanging.release()
@@ -106,7 +107,7 @@ class Sharing:
                 if self._waiting.get(record.subject) is record:
                     del self._waiting[record.subject]
         if self._lost:
-            _log.info("the ledger's store is back")
+            _log.info("the ledger's store is back", extra={"pointsman": {"store": type(self._store).__name__}})
         self._lost = False
         return taken
 
@@ -120,7 +121,8 @@ class Sharing:
                     statistic.add(orjson.loads(record.detail))
         except (ValueError, LookupError, TypeError) as exc:
             # As another version of this package may write it.
-            _log.debug("a record of the kind %r is left alone: %s", record.kind, exc)
+            facts = {"pointsman": {"kind": record.kind, "error": type(exc).__name__}}
+            _log.debug("a record of the kind %r is left alone: %s", record.kind, exc, extra=facts)
 
     def _take_deltas(self, now: float) -> None:
         if self._process != os.getpid():  # A forked process counts for itself.

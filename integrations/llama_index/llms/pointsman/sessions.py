@@ -14,6 +14,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 from uuid import uuid4
 
+from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.instrumentation.span import BaseSpan
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.memory import BaseMemory
@@ -26,6 +27,7 @@ from pydantic import PrivateAttr
 from pointsman import Session
 from pointsman.documents.finding import THREADS, SessionLike, find_session
 
+_BY_ITSELF = "query "
 _conversation: ContextVar[str | None] = ContextVar("pointsman_conversation", default=None)
 
 
@@ -34,7 +36,8 @@ def session_of(given: SessionLike | None = None) -> Session | None:
 
     The tags are those of LlamaIndex's `instrument_tags`: `pointsman_session`, else `thread_id`, else `session_id`. The
     memory is that of the chat engine, or the one that an agent was run with: its `session_id`, or its `chat_store_key`
-    where that is not the default, else the object itself. The context's session is that of
+    where that is not the default, else the object itself; a query engine's question by itself is a conversation of its
+    own, where nothing else names one. The context's session is that of
     `with pointsman.session(...)`. Where only an id is named, the scope is the tag `pointsman_scope`, else that of the
     context's session, with its permissions, else one tenant for the whole application.
 
@@ -63,10 +66,15 @@ class ConversationSpans(BaseSpanHandler[BaseSpan]):
         memory = _memory_of(instance, bound_args)
         if memory is not None:
             self._noted[id_] = _conversation.set(_name_of(memory))
+        elif isinstance(instance, BaseQueryEngine) and session_of() is None:
+            # A question by itself is a conversation of its own, which ends with it.
+            self._noted[id_] = _conversation.set(f"{_BY_ITSELF}{id_}")
 
     def span_exit(self, id_: str, *_: Any, **__: Any) -> None:
         """Called when it has run, or returned what runs on."""
         if (token := self._noted.pop(id_, None)) is not None:
+            if _conversation.get() == f"{_BY_ITSELF}{id_}" and (session := session_of()) is not None:
+                session.close()
             with suppress(ValueError):  # In another context, such as a done callback's: what is noted there ends there.
                 _conversation.reset(token)
 

@@ -20,9 +20,9 @@ from pointsman.ask.report import Report, described
 from pointsman.catalog import Catalog
 from pointsman.cli.endpoints import Engine, own_endpoint
 from pointsman.cli.fitting import check_heads, load_predictor
+from pointsman.cli.kept import kept_routers
 from pointsman.client import Client
 from pointsman.errors import InvalidRequestError
-from pointsman.routing import RouterRegistry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def reach(address: Address, *, knowledge_bases: Mapping[str, Path] | None = None
         key = None if address.engine else os.environ.get(KEY_VARIABLE) or None
         connection = connect(endpoint_url=url, region=address.region, key=key)
         catalog = Catalog.default(resolver=connection.resolve_profile)
-        routers = RouterRegistry(predictor=predictor, catalog=catalog, region=connection.region)
+        routers = kept_routers(predictor=predictor, catalog=catalog, region=connection.region)
         model_id = choose_model_id(
             routers,
             router=address.router,

@@ -11,10 +11,14 @@ import pointsman
 from pointsman.ask.connection import KEY_VARIABLE
 from pointsman.cli.addressing import Address
 from pointsman.cli.chatting import chat
+from pointsman.cli.contents import Contents
+from pointsman.cli.doctor import doctor
 from pointsman.cli.endpoints import Engine, pair_of, run, share_of
 from pointsman.cli.evaluation import evaluate
+from pointsman.cli.explain import explain
 from pointsman.cli.fitting import fit
 from pointsman.cli.inquiry import Inquiry, demo_inquiry, hold
+from pointsman.cli.models import models
 from pointsman.cli.options import (
     AsJson,
     EndpointUrl,
@@ -29,10 +33,12 @@ from pointsman.cli.options import (
     own_engine,
 )
 from pointsman.cli.replay import replay
+from pointsman.cli.route import route
+from pointsman.cli.routers import routers
 
 app = typer.Typer(
+    cls=Contents,
     help="Prompt routing and prompt caching for Amazon Bedrock, together.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -173,3 +179,8 @@ def local(
 app.command(short_help="Fit a predictor of quality to prompts of your own.")(fit)
 app.command(short_help="Hold a router against a model, another router, and baselines.")(evaluate)
 app.command(short_help="Bill a log of requests under other cache points, or another router.")(replay)
+app.command(short_help="Tell what is cached of a request and why, or what broke a conversation's cache.")(explain)
+app.command(short_help="Show which model a router would choose for a prompt, and why.")(route)
+app.command(short_help="List the models of the catalogue, or every fact of one.")(models)
+app.command(short_help="Check credentials, Region, models, routers and the local engine.")(doctor)
+app.add_typer(routers, name="routers", short_help="List, show, create or delete prompt routers.")

@@ -86,6 +86,7 @@ def test_a_refused_call_fails_it_and_the_rest_goes_on(examine: Examine, endpoint
     checks = examine("--endpoint-url", endpoint.url, "--call")
     assert checks["a call"]["state"] == "failed"
     assert checks["a call"]["found"].startswith("ThrottlingException")
+    assert checks["a call"]["advice"] is None
     assert checks["models"]["state"] == "ok"
     assert checks["installed"]["state"] == "ok"
 
@@ -119,7 +120,7 @@ def test_aws_out_of_reach_is_a_failure(examine: Examine, monkeypatch: pytest.Mon
     assert checks["Region"] == {"check": "Region", "state": "ok", "found": "eu-central-1.", "advice": None}
     assert checks["models"]["state"] == checks["prompt routers"]["state"] == "failed"
     assert "127.0.0.1:9" in checks["models"]["found"]
-    assert checks["models"]["advice"] is None
+    assert checks["models"]["advice"].startswith("Look at the network and the Region")
 
 
 @pytest.mark.usefixtures("credentials")

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_TESTING = ("pytest>=9.0.3,<10", "pytest-asyncio>=1.3,<2", "hypothesis>=6.120")
-_LANGCHAIN = ("langchain-tests>=1.1.9,<2", "langchain-classic>=1.0,<2", "httpx>=0.28", "fpdf2>=2.8")
+_TESTING = ("pytest>=9.0.3,<10", "pytest-asyncio>=1.3,<2", "hypothesis>=6.120", "fpdf2>=2.8")
+_LANGCHAIN = ("langchain-tests>=1.1.9,<2", "langchain-classic>=1.0,<2", "httpx>=0.28")
 _TELEMETRY = ("opentelemetry-sdk>=1.30", "opentelemetry-instrumentation-botocore>=0.66b0")
 # Its pins exclude the botocore that boto3 brings; without them all four import.
 _AIOBOTO3 = ("aioboto3", "aiobotocore", "aioitertools", "aiofiles")
@@ -194,7 +194,7 @@ def _typing(python: Path, wheel: Path) -> None:
 
 
 def _sources(python: Path, wheel: Path) -> None:
-    """The sdist holds what its tests read: those that look at files of the project pass in it, the rest is collected."""
+    """It holds what its tests read: those that look at files of the project pass in it, the rest is collected."""
     with tarfile.open(_sdist(wheel)) as archive:
         archive.extractall(wheel.parent / "sdist", filter="data")
     (unpacked,) = (wheel.parent / "sdist").iterdir()
@@ -233,7 +233,8 @@ def _install(python: Path, *requirements: str) -> None:
 
 
 def _test(python: Path, wheel: Path, *tests: str) -> None:
-    settings = ("-q", "-o", "asyncio_mode=auto", "--import-mode=importlib", "-p", "no:cacheprovider")
+    scope = "asyncio_default_fixture_loop_scope=function"
+    settings = ("-q", "-o", "asyncio_mode=auto", "-o", scope, "--import-mode=importlib", "-p", "no:cacheprovider")
     _run(str(python), "-m", "pytest", *settings, *tests, cwd=wheel.parent)
 
 

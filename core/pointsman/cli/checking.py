@@ -19,6 +19,7 @@ from typing import Any, Literal
 from rich.text import Text
 
 import pointsman
+from pointsman.ask import CallFailedError
 from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, connect
 from pointsman.bedrock import Session, aws_session
 from pointsman.catalog import Catalog
@@ -99,8 +100,15 @@ def _checked(name: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except PointsmanError as exc:
-        denied = "AccessDenied" in str(exc)
-        return Finding(name, "failed", str(exc), _PERMISSIONS.get(name, "") if denied else "")
+        return Finding(name, "failed", str(exc), _advice(name, exc))
+
+
+def _advice(name: str, error: PointsmanError) -> str:
+    if name not in _PERMISSIONS:
+        return ""
+    if isinstance(error, CallFailedError):
+        return _PERMISSIONS[name] if "AccessDenied" in str(error) else ""
+    return "Look at the network and the Region, or name another --endpoint-url."
 
 
 # --- the way to the models ----------------------------------------------------------------------------------------

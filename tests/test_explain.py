@@ -9,7 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broken import HAIKU, POINT, RULES, SONNET, TEN, Broken, Request, assistant, messages, request, tool, user
+from broken_conversations import (
+    HAIKU,
+    POINT,
+    RULES,
+    SONNET,
+    TEN,
+    Broken,
+    Request,
+    assistant,
+    messages,
+    request,
+    tool,
+    user,
+)
 
 from pointsman import Catalog, Client, TraceLog
 from pointsman.cache import Ledger, place

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broken import HAIKU, POINT, RULES, TEN, Broken, Request, messages, request, user
+from broken_conversations import HAIKU, POINT, RULES, TEN, Broken, Request, messages, request, user
 
 from pointsman.cli import main
 

@@ -4,7 +4,7 @@ DATA ?= ../shared/data
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-routing bench-caching bench-documents bench-langchain bench-llama-index docs guides test-awscli test-wheel train clean
+.PHONY: demo test lint types bench bench-routing bench-caching bench-documents bench-langchain bench-llama-index docs guides test-awscli test-wheel recipes types-pyright train clean
 
 demo: $(VENV)/.local
 	$(RUN)/pointsman demo
@@ -49,7 +49,8 @@ bench-llama-index: $(VENV)/.dev
 	$(RUN)/python benchmarks/llama_index_cost.py --data $(DATA)
 
 docs: $(VENV)/.dev
-	$(RUN)/python -m pytest tests/test_docs.py
+	$(RUN)/python -m pytest tests/test_docs.py tests/test_site.py
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build
 
 train: $(VENV)/.dev
 	$(RUN)/python training/familiarity.py --data $(DATA)
@@ -66,8 +67,14 @@ test-awscli: $(VENV)/.dev .venv-awscli/.done
 test-wheel: $(VENV)/bin/python
 	$(RUN)/python tests/wheel.py
 
+recipes: $(VENV)/bin/python
+	$(RUN)/python recipes/run.py
+
+types-pyright: $(VENV)/.dev .venv-pyright/.done
+	.venv-pyright/bin/basedpyright --project tests/typing/pyrightconfig.json --pythonpath $(RUN)/python
+
 clean:
-	rm -rf .venv .venv-awscli
+	rm -rf .venv .venv-awscli .venv-pyright .venv-recipes
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -87,6 +94,12 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.tokenizers: | $(VENV)/bin/python
 	$(RUN)/python -m pip install --quiet --target $(VENV)/tokenizers tiktoken
 	$(RUN)/python -m pip install --quiet --no-deps --target $(VENV)/tokenizers llama-index-core
+	touch $@
+
+# pyright's own package downloads node; this one's wheel brings it.
+.venv-pyright/.done:
+	$(PYTHON) -m venv .venv-pyright
+	.venv-pyright/bin/python -m pip install --quiet "basedpyright>=1.40"
 	touch $@
 
 .venv-awscli/.done:

@@ -20,16 +20,17 @@ from pointsman.local import LocalEndpoint
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"\n]+)\")?[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KNOWN = {"python", "sh", "json", "toml", "text"}
 
 
 class Fence(NamedTuple):
-    """One fenced block of a page."""
+    """One fenced block of a page. `source` is the file that it quotes, where it has a title."""
 
     page: Path
     language: str
     code: str
+    source: str | None = None
 
 
 def fences(language: str | None = None) -> Iterator[Fence]:
@@ -37,7 +38,12 @@ def fences(language: str | None = None) -> Iterator[Fence]:
     for page in PAGES:
         for found in FENCE.finditer(page.read_text("utf-8")):
             if language in (None, found[1]):
-                yield Fence(page, found[1], found[2])
+                yield Fence(page, found[1], found[3], found[2])
+
+
+def named(page: Path) -> str:
+    """A page's place, by which its tests are called."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def test_every_fence_names_a_language_that_is_checked() -> None:
@@ -45,12 +51,16 @@ def test_every_fence_names_a_language_that_is_checked() -> None:
     assert {fence.language for fence in fences()} <= KNOWN
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
-    """As a reader would run it, with boto3 pointed at a local endpoint by the environment alone."""
-    code = "\n".join(fence.code for fence in fences("python") if fence.page == page)
+    """As a reader would run it, with boto3 pointed at a local endpoint by the environment alone; tests by pytest."""
+    code = "\n".join(fence.code for fence in fences("python") if fence.page == page and fence.source is None)
     if not code:
         pytest.skip("the page has no Python")
+    command = ["-c", code]
+    if "\ndef test_" in code:
+        (tmp_path / "test_page.py").write_text(code, "utf-8")
+        command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"]
     with LocalEndpoint(engine="extract") as endpoint:
         environment = {
             **os.environ,
@@ -61,29 +71,36 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path
             "AWS_SECRET_ACCESS_KEY": "local",
         }
         done = subprocess.run(
-            [sys.executable, "-W", "error::SyntaxWarning", "-c", code],
+            [sys.executable, "-W", "error::SyntaxWarning", *command],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
             text=True,
             timeout=120,
         )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("fence", list(fences("json")), ids=lambda fence: fence.page.name)
+@pytest.mark.parametrize("fence", [fence for fence in fences() if fence.source], ids=lambda fence: named(fence.page))
+def test_a_fence_with_a_title_quotes_that_file(fence: Fence) -> None:
+    """Word for word. What needs other packages than ours is a recipe, which `make recipes` runs."""
+    assert fence.source is not None and fence.source.startswith("recipes/")
+    assert fence.code in (ROOT / fence.source).read_text("utf-8")
+
+
+@pytest.mark.parametrize("fence", list(fences("json")), ids=lambda fence: named(fence.page))
 def test_json_is_json(fence: Fence) -> None:
     """Data in a page can be copied."""
     json.loads(fence.code)
 
 
-@pytest.mark.parametrize("fence", list(fences("toml")), ids=lambda fence: fence.page.name)
+@pytest.mark.parametrize("fence", list(fences("toml")), ids=lambda fence: named(fence.page))
 def test_toml_is_toml(fence: Fence) -> None:
     """Data in a page can be copied."""
     tomllib.loads(fence.code)
 
 
-@pytest.mark.parametrize("fence", list(fences("sh")), ids=lambda fence: fence.page.name)
+@pytest.mark.parametrize("fence", list(fences("sh")), ids=lambda fence: named(fence.page))
 def test_the_commands_of_a_page_exist(fence: Fence) -> None:
     """Every make target exists, every option of ours parses, every extra is in pyproject.toml."""
     for line in fence.code.splitlines():

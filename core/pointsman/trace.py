@@ -87,7 +87,7 @@ class Trace:
             "attempts": [attempt._asdict() for attempt in self.attempts],
             "usage": self.usage.to_dict() if self.usage else None,
             "cost": cost.to_dict() if cost else None,
-            "cost_without_cache": None if uncached is None else str(uncached),
+            "cost_without_cache": None if uncached is None else f"{uncached:f}",
             "advice_failures": list(self.advice_failures),
             "keep_alive": self.keep_alive,
         }

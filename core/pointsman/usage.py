@@ -69,11 +69,13 @@ class Cost:
 
     def to_dict(self) -> dict[str, str | None]:
         """Plain JSON: decimal strings, so that no cent is lost to a float."""
-        total = self.total
         return {
-            "uncached": None if self.uncached is None else str(self.uncached),
-            "cache_read": None if self.cache_read is None else str(self.cache_read),
-            "cache_write": None if self.cache_write is None else str(self.cache_write),
-            "output": None if self.output is None else str(self.output),
-            "total": None if total is None else str(total),
+            name: None if dollars is None else f"{dollars:f}"
+            for name, dollars in (
+                ("uncached", self.uncached),
+                ("cache_read", self.cache_read),
+                ("cache_write", self.cache_write),
+                ("output", self.output),
+                ("total", self.total),
+            )
         }

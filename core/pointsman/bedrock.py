@@ -102,6 +102,14 @@ def region_of(client: Any) -> str | None:
     return getattr(getattr(client, "meta", None), "region_name", None)
 
 
+def with_pool(config: Any) -> Any:
+    """botocore's `Config` with room for 64 calls at once, unless it says otherwise; without one there is for 10."""
+    from botocore.config import Config
+
+    pool = Config(max_pool_connections=_CONNECTIONS)
+    return pool if config is None else pool.merge(config)
+
+
 def profile_resolver(control_plane: Any) -> ProfileResolver:
     """Resolves application inference profiles by `GetInferenceProfile` of a boto3 `bedrock` client.
 
@@ -115,6 +123,7 @@ def profile_resolver(control_plane: Any) -> ProfileResolver:
     return resolve
 
 
+_CONNECTIONS = 64
 # A first question about long documents may take minutes on a small machine.
 _READ_SECONDS = 600
 _LOCAL_REGION = "us-east-1"

@@ -141,6 +141,14 @@ class Outline(NamedTuple):
         """Whether the tokens of every block are known."""
         return self.first_unknown >= len(self.blocks)
 
+    @property
+    def start_of_last_message(self) -> int:
+        """The first block of the last message: roles alternate, so a role is a message."""
+        index = len(self.blocks) - 1
+        while index > 0 and self.blocks[index - 1][:2] == self.blocks[index][:2]:
+            index -= 1
+        return index
+
     def tokens_to(self, index: int) -> int:
         """Estimated tokens of the prefix that ends with the block at `index`; 0 for -1."""
         return (self.corrected_sums or self.sums)[index] if index >= 0 else 0

@@ -335,7 +335,7 @@ class _Recorder(Observer):
             self._sent = perf_counter()
             try:
                 raw = operation(**request)
-            except Exception:
+            except Exception:  # the flow is told of it, and ends the span
                 raise
             except BaseException as exc:
                 # Nobody goes on with the flow, so nobody else would end the span.

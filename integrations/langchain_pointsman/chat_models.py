@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from itertools import chain
 from typing import Any, Self, cast
 
-from botocore.config import Config
 from langchain_aws import ChatBedrockConverse
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -23,13 +22,12 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from langchain_pointsman.sessions import session_of
 from pointsman import Catalog, Client, Model, Router, RouterRegistry, Session, profile_resolver
+from pointsman.bedrock import with_pool
 from pointsman.catalog import named_by
 from pointsman.client import registry_of
 from pointsman.prompt_routers import split_router_arn
 from pointsman.threads import ThreadedIterator, Threads
 
-_CONNECTIONS = 64
-"""Requests that a client of our own making may have under way, unless its config says otherwise. botocore's are 10."""
 _ALL_TOOL_CHOICES = ("auto", "any", "tool")
 # Of a router that AWS keeps, or of an inference profile, before it is asked what stands behind it.
 _UNKNOWN_PROVIDER = "amazon"
@@ -271,9 +269,7 @@ class ChatPointsman(ChatBedrockConverse):
 
     def _get_effective_config(self) -> Any:
         """With a pool for as many requests as `ainvoke` may have under way."""
-        config = super()._get_effective_config()
-        pool = Config(max_pool_connections=_CONNECTIONS)
-        return pool if config is None else pool.merge(config)  # What the user's own says goes first.
+        return with_pool(super()._get_effective_config())
 
     def _configure_streaming_for_resolved_model(self) -> None:
         """Of an application inference profile, once upstream has asked what stands behind it."""

@@ -266,7 +266,7 @@ def _is_same_kind(case: Case, prompt: SentPrompt, other: SentPrompt, at: int) ->
     """Whether this is the earlier prompt gone on or sent again with a change, and not just another conversation."""
     if at < len(other) and prompt.hash_at(at) == other.hash_at(at):
         return True
-    blocks, last_message = case.outline.blocks, _start_of_last_message(case.outline)
+    blocks, last_message = case.outline.blocks, case.outline.start_of_last_message
     theirs = set(other.hashes_from(at))
     again = [index for index in range(at, len(prompt)) if prompt.hash_at(index) in theirs]
     if sum(_EVIDENCE_TOKENS if (tokens := blocks[index].tokens) is None else tokens for index in again) >= (
@@ -286,13 +286,6 @@ def _is_same_head(prompt: SentPrompt, other: SentPrompt) -> bool:
     if (prompt.tools, prompt.head) != (other.tools, other.head):
         return False
     return abs(prompt.head_tokens - other.head_tokens) <= _SAME_LENGTH * other.head_tokens
-
-
-def _start_of_last_message(outline: Outline) -> int:
-    index = len(outline.blocks) - 1
-    while index > 0 and outline.blocks[index - 1][:2] == outline.blocks[index][:2]:
-        index -= 1
-    return index
 
 
 def _never_readable(case: Case) -> MissReason:

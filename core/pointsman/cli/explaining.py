@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
 from pointsman.ask.report import printable
 from pointsman.catalog import Catalog, Model
 from pointsman.cli.explain import Explaining
+from pointsman.cli.layout import dollars, make_console, print_about, print_json, print_remark, table_of
 from pointsman.cli.showing import print_figures, progress_bars
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.asked import in_order, read_log, read_requests
@@ -26,10 +24,10 @@ from pointsman.evaluation.explanation import Annotated, Row, annotate
 from pointsman.evaluation.parting import Parting
 from pointsman.evaluation.policies import PLACEMENTS
 from pointsman.evaluation.replay import bounds_of, model_of, replay
-from pointsman.evaluation.replay_report import Replays, remarks_of, table_of
+from pointsman.evaluation.replay_report import Replays, remarks_of
+from pointsman.evaluation.replay_report import table_of as bills_of
 from pointsman.evaluation.trial import Progress
 
-_PIPED_WIDTH = 160
 _MOST_CONVERSATIONS = 20
 UNBROKEN = "Unbroken: nothing is lost that could have been read."
 _COSTS = (
@@ -73,26 +71,26 @@ def _request(wanted: Explaining, sent: Sent, model: Model | None, catalog: Catal
     assert sent.request is not None
     told = annotate(sent.request, model, show_text=wanted.show_text)
     if wanted.as_json:
-        _print_json(told.to_dict())
+        print_json(told.to_dict())
         return
-    console = _console()
+    console = make_console()
     rules = model.cache
-    _about(
-        console,
-        Model=model.id,
-        Tokens=f"{told.tokens:,} in {len(told.rows):,} blocks",
-        Rules=f"from {rules.minimum_tokens or 0:,} tokens, {rules.max_points} points, TTL {' or '.join(rules.ttls)}"
+    about = {
+        "Model": model.id,
+        "Tokens": f"{told.tokens:,} in {len(told.rows):,} blocks",
+        "Rules": f"from {rules.minimum_tokens or 0:,} tokens, {rules.max_points} points, TTL {' or '.join(rules.ttls)}"
         if rules.max_points
         else "no caching that is known of",
-    )
+    }
+    print_about(console, about)
     console.print(_outline(told))
     for remark in (*told.remarks, _COSTS):
-        console.print(Text(printable(remark), style="dim"))
+        print_remark(console, remark)
 
 
-def _outline(told: Annotated) -> RichTable:
+def _outline(told: Annotated) -> Table:
     rows = [(str(index), *_row(row)) for index, row in enumerate(told.rows)]
-    return _table(
+    return table_of(
         ("block", "section", "role", "kind", "content", "tokens", "up to here", "point", "why"), rows, right=(0, 5, 6)
     )
 
@@ -118,14 +116,11 @@ def _conversation(wanted: Explaining, requests: Sequence[Sent], model: Model | N
     explained = causes_of(requests, model=model, catalog=catalog, one_conversation=True)
     (told,) = explained.conversations
     if wanted.as_json:
-        _print_json(explained.to_dict(show_text=wanted.show_text))
+        print_json(explained.to_dict(show_text=wanted.show_text))
         return
-    console = _console()
-    _about(
-        console,
-        Model=", ".join(dict.fromkeys(one.model.invoke_id for one in told.passed)),
-        Points=_whose_points(explained),
-    )
+    console = make_console()
+    models = ", ".join(dict.fromkeys(one.model.invoke_id for one in told.passed))
+    print_about(console, {"Model": models, "Points": _whose_points(explained)})
     console.print(_requests(told))
     if not told.broken:
         _unbroken(console, told, show_text=wanted.show_text)
@@ -143,7 +138,7 @@ def _whose_points(explained: Explanation) -> str:
     return "as the requests hold them" if explained.as_written else "as Pointsman lays them: the requests hold none"
 
 
-def _requests(told: Told) -> RichTable:
+def _requests(told: Told) -> Table:
     start = told.passed[0].at
     rows = [
         (
@@ -158,12 +153,12 @@ def _requests(told: Told) -> RichTable:
         for one in told.passed
     ]
     header = ("request", "after", "model", "tokens", "read", "written", "lost", "USD", "cause")
-    return _table(header, rows, right=(0, 1, 3, 4, 5, 6, 7))
+    return table_of(header, rows, right=(0, 1, 3, 4, 5, 6, 7))
 
 
 def _lost(one: Passed) -> tuple[str, str, str]:
     cause = one.cause
-    return ("", "", "") if cause is None else (f"{cause.lost_tokens:,}", _dollars(cause.lost), cause.what)
+    return ("", "", "") if cause is None else (f"{cause.lost_tokens:,}", dollars(cause.lost), cause.what)
 
 
 def _finding(console: Console, finding: Finding, told: Told, *, show_text: bool) -> None:
@@ -174,7 +169,7 @@ def _finding(console: Console, finding: Finding, told: Told, *, show_text: bool)
     if cause.parting is not None:
         _parted(console, cause.parting, first, show_text=show_text)
     count = len(finding.requests)
-    each = "" if finding.lost is None else f", {_dollars(finding.lost / count)} USD per request"
+    each = "" if finding.lost is None else f", {dollars(finding.lost / count)} USD per request"
     console.print(f"Lost: {finding.lost_tokens:,} tokens in {_counted(count)}{each}.")
     console.print(printable(cause.advice))
     console.print()
@@ -221,16 +216,16 @@ def _log(wanted: Explaining, model: Model | None, catalog: Catalog) -> None:
     explained = causes_of(requests, model=model, catalog=catalog)
     if wanted.as_json:
         bills = {"skipped": dict(skipped)} if replays is None else replays.to_dict()
-        _print_json({**bills, "no_bills": no_bills or None, **explained.to_dict(show_text=wanted.show_text)})
+        print_json({**bills, "no_bills": no_bills or None, **explained.to_dict(show_text=wanted.show_text)})
         return
     about = {
         "Explained": ", ".join(path.name for path in wanted.files),
         "Requests": f"{len(requests):,} in {_conversations(len(explained.conversations))}",
         "Points": _whose_points(explained),
     }
-    tables, remarks = ([], [no_bills]) if replays is None else ([table_of(replays)], remarks_of(replays))
+    tables, remarks = ([], [no_bills]) if replays is None else ([bills_of(replays)], remarks_of(replays))
     print_figures(about, tables, remarks, {})
-    _broken(_console(), explained)
+    _broken(make_console(), explained)
 
 
 def _bills(
@@ -272,13 +267,13 @@ def _broken(console: Console, explained: Explanation) -> None:
             finding.cause.where,
             f"{len(finding.requests):,}",
             f"{finding.lost_tokens:,}",
-            _dollars(finding.lost),
+            dollars(finding.lost),
         )
         for told in broken[:_MOST_CONVERSATIONS]
         for finding in told.findings
     ]
     header = ("conversation", "began", "requests", "cause", "where", "misses", "tokens lost", "USD")
-    console.print(_table(header, rows, right=(2, 5, 6, 7)))
+    console.print(table_of(header, rows, right=(2, 5, 6, 7)))
     rest = len(broken) - _MOST_CONVERSATIONS
     unbroken = len(explained.conversations) - len(broken)
     more = f" {rest:,} more are broken, and cheaper; --json has all." if rest > 0 else ""
@@ -298,36 +293,9 @@ def _began(told: Told) -> str:
 # --- how it is written --------------------------------------------------------------------------------------------
 
 
-def _console() -> Console:
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=_PIPED_WIDTH)
-
-
-def _about(console: Console, **about: str) -> None:
-    for name, text in about.items():
-        console.print(Text.assemble((f"{name:<11}", "dim"), printable(text)))
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int]) -> RichTable:
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, name in enumerate(header):
-        shown.add_column(name, justify="right" if place in right else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(printable(cell)) for cell in row))
-    return shown
-
-
-def _dollars(amount: Decimal | None) -> str:
-    return "unknown" if amount is None else f"{amount:.6f}"
-
-
 def _conversations(count: int) -> str:
     return "1 conversation" if count == 1 else f"{count:,} conversations"
 
 
 def _counted(count: int) -> str:
     return "1 request" if count == 1 else f"{count:,} requests"
-
-
-def _print_json(told: Mapping[str, Any]) -> None:
-    print(json.dumps(told, indent=2, ensure_ascii=False))

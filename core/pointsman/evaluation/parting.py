@@ -155,14 +155,6 @@ def blocks_in_common(first: Outline, second: Outline) -> int:
     return common
 
 
-def start_of_last_message(outline: Outline) -> int:
-    """The first block of the last message: roles alternate, so a role is a message."""
-    index = len(outline.blocks) - 1
-    while index > 0 and outline.blocks[index - 1][:2] == outline.blocks[index][:2]:
-        index -= 1
-    return index
-
-
 class _Placed(NamedTuple):
     """A block, and the message in which it stands."""
 
@@ -237,7 +229,7 @@ def _what_of_messages(before: Side, after: Side, at: int, found: Difference | No
         return A_TRIMMED_HISTORY if moved > 0 else A_BLOCK_ADDED
     if found is not None and found.what is not None:
         return found.what
-    if at < start_of_last_message(before.outline):
+    if at < before.outline.start_of_last_message:
         return A_REWRITTEN_HISTORY if found is not None else ANOTHER_ROLE
     return A_REWRITTEN_HISTORY if _goes_on(before.prompt, after.prompt) else ANOTHER_QUESTION
 

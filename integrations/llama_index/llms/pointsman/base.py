@@ -29,12 +29,11 @@ from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATT
 from llama_index.llms.pointsman.seam import Seam, with_marks
 from llama_index.llms.pointsman.sessions import follow_conversations
 from pointsman import Catalog, Client, Model, Router, RouterRegistry
+from pointsman.bedrock import with_pool
 from pointsman.client import registry_of
 from pointsman.documents.finding import SessionLike, as_session
 from pointsman.threads import ThreadedIterator, Threads
 
-_CONNECTIONS = 64
-"""Requests that a client of our own making may have under way, unless its config says otherwise. botocore's are 10."""
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 # BedrockConverse's own defaults.
@@ -219,13 +218,12 @@ def _with_tool_calls(chunks: ChatResponseGen) -> ChatResponseGen:
 
 def _config(kwargs: Mapping[str, Any]) -> Config:
     """As upstream's own, with a pool for as many requests as may be under way at once."""
-    if (given := kwargs.get("botocore_config")) is not None:
-        return Config(max_pool_connections=_CONNECTIONS).merge(given)
     timeout = kwargs.get("timeout", _SECONDS)
-    return Config(
-        max_pool_connections=_CONNECTIONS,
+    usual = Config(
         retries={"max_attempts": kwargs.get("max_retries", _RETRIES), "mode": "standard"},
         connect_timeout=timeout,
         read_timeout=timeout,
         user_agent_extra="x-client-framework:llama_index",
     )
+    given = kwargs.get("botocore_config")
+    return with_pool(usual if given is None else given)

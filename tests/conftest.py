@@ -56,11 +56,13 @@ def loopback_only() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS variables of whoever runs the tests are not seen by them."""
+def nobodys_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS's variables and files, and the routers, of whoever runs the tests are not seen by them."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "POINTSMAN_ROUTERS"):
+        monkeypatch.setenv(name, os.devnull)
 
 
 @pytest.fixture(scope="session")

@@ -300,6 +300,18 @@ class TestLocal:
             assert process.wait(20) == code
             assert process.stderr.read() == ""
 
+    def test_a_script_reads_its_url_from_json(self) -> None:
+        """One line, as soon as it listens."""
+        process = command("local", "--engine", "extract", "--port", "0", "--json")
+        try:
+            told = json.loads(process.stdout.readline())
+            with urllib.request.urlopen(f"{told['url']}/_local/health") as health:
+                assert json.load(health)["engine"] == told["engine"] == "extract"
+            assert (told["keyed"], told["knowledge_bases"]) == (False, [])
+        finally:
+            process.kill()
+            process.communicate()
+
     def test_its_key_is_taken_from_the_environment(
         self, cli: Cli, refused: Refused, monkeypatch: pytest.MonkeyPatch
     ) -> None:

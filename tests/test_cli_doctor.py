@@ -97,7 +97,7 @@ def test_without_credentials_it_says_what_to_do(examine: Examine) -> None:
     assert checks["credentials"]["state"] == checks["Region"]["state"] == "failed"
     assert "configure them" in checks["credentials"]["found"]
     assert "--local" in checks["credentials"]["advice"]
-    assert "AWS_REGION" in checks["Region"]["found"]
+    assert "AWS_REGION" in checks["Region"]["advice"]
     assert {checks[name]["state"] for name in ("models", "prompt routers", "a call")} == {"skipped"}
 
 

@@ -112,7 +112,7 @@ def test_without_a_word_it_is_among_the_users_settings(
     assert (tmp_path / "xdg/pointsman/routers.toml").exists()
 
 
-def test_ask_and_route_find_it(cli: Cli, endpoint: LocalEndpoint) -> None:
+def test_every_command_finds_it(cli: Cli, refused: Cli, endpoint: LocalEndpoint, tmp_path: Path) -> None:
     """By its name; the question goes to one of its models."""
     cli("routers", "create", *THRIFTY)
     told = json.loads(
@@ -123,6 +123,25 @@ def test_ask_and_route_find_it(cli: Cli, endpoint: LocalEndpoint) -> None:
     routed = json.loads(cli("route", "Define a hash.", "--router", "thrifty", "--json"))
     assert routed["router"] == "thrifty"
     assert routed["response_quality_difference"] == 0.1
+    labels, log = tmp_path / "labels.jsonl", tmp_path / "log.jsonl"
+    row = {"prompt": "Define a hash.", "category": "fact", "quality": {HAIKU: 0.5, SONNET: 1.0}}
+    labels.write_text("".join(json.dumps({**row, "prompt": f"Define hash {n}."}) + "\n" for n in range(8)))
+    evaluated = json.loads(cli("evaluate", labels, "--router", "thrifty", "--json"))
+    assert evaluated["standings"][0]["name"] == "thrifty"
+    log.write_text(json.dumps({"timestamp": 0, "input_length": 900, "output_length": 9, "hash_ids": [1, 2]}))
+    assert "'thrifty' needs to decide" in refused("replay", log, "--router", "thrifty")
+
+
+def test_the_region_is_that_of_the_aws_configuration(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither an option nor a variable names one; a profile that isn't there stops only those who call."""
+    settings = tmp_path / "config"
+    settings.write_text("[default]\nregion = eu-central-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(settings))
+    assert json.loads(cli("route", "Define a hash.", "--json"))["region"] == "eu-central-1"
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert json.loads(cli("route", "Define a hash.", "--json"))["region"] == "eu-west-1"
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert json.loads(cli("route", "Define a hash.", "--json"))["region"] == "us-east-1"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,18 @@ import pytest
 from botocore.exceptions import ClientError
 from fpdf import FPDF
 
-from pointsman import Catalog, Client, InvalidRequestError, Ledger, Router, RouterRegistry, RoutingCriteria
+from pointsman import (
+    Catalog,
+    Client,
+    InvalidRequestError,
+    Ledger,
+    PointsmanWarning,
+    Router,
+    RouterRegistry,
+    RoutingCriteria,
+)
 from pointsman.cache import Reuse
+from pointsman.errors import RouterNotFoundError
 from pointsman.local import LocalEndpoint
 from pointsman.tokens import EstimatedTokens
 from pointsman.trace import Trace
@@ -129,6 +139,18 @@ def test_values_that_botocore_lets_through_are_refused(
     with pytest.raises(InvalidRequestError):
         client.converse(**{"modelId": HAIKU, "messages": HELLO, **request_})
     assert endpoint.account()["requests"] == 0
+
+
+def test_a_mistyped_router_is_told_with_those_that_are_known(client: Client, endpoint: LocalEndpoint) -> None:
+    """Where no model's id looks like it; otherwise it may be a model that is too young for our catalogue."""
+    with pytest.raises(RouterNotFoundError, match="Known routers: Anthropic Prompt Router, "):
+        client.converse(modelId="Anthropic Prompt Ruoter", messages=HELLO)
+    assert endpoint.account()["requests"] == 0
+    with (
+        pytest.warns(PointsmanWarning, match="or make the router of that name known"),
+        pytest.raises(client.exceptions.ValidationException),
+    ):
+        client.converse(modelId="thrifty", messages=HELLO)
 
 
 def test_a_request_without_model_is_botocores_to_refuse(client: Client) -> None:

@@ -552,8 +552,8 @@ def test_a_request_is_one_line_at_debug(client: Client, caplog: pytest.LogCaptur
     assert facts["cost"] == trace["cost"]["total"]
 
 
-def test_failed_advice_is_logged_by_its_step(caplog: pytest.LogCaptureFixture) -> None:
-    """What the error said may quote the prompt."""
+def test_failed_advice_is_a_warning_by_step_and_error(caplog: pytest.LogCaptureFixture) -> None:
+    """What the error said may quote the prompt. Such a fault may be that of a predictor of the user's own."""
     from pointsman import Catalog
 
     model = Catalog.default().resolve(HAIKU)
@@ -566,9 +566,11 @@ def test_failed_advice_is_logged_by_its_step(caplog: pytest.LogCaptureFixture) -
     )
     with caplog.at_level(logging.DEBUG, "pointsman"):
         log_request(trace)
-    (record,) = caplog.records
-    assert record.pointsman["failed_advice"] == ["routing"]  # type: ignore[attr-defined]  # as above
-    assert SECRET not in str(record.__dict__)
+    warning, line = caplog.records
+    assert (warning.levelname, warning.getMessage()) == ("WARNING", "advice failed: routing: KeyError")
+    for record in (warning, line):
+        assert record.pointsman["failed_advice"] == ["routing: KeyError"]  # type: ignore[attr-defined]  # as above
+        assert SECRET not in str(record.__dict__)
 
 
 def test_a_failing_callback_is_a_warning(boto3_client: Any, caplog: pytest.LogCaptureFixture) -> None:

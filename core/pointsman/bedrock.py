@@ -142,6 +142,22 @@ class Session:
         return self.boto3_session.client(service, endpoint_url=self.endpoint_url, config=self.config)
 
 
+def configured_region(named: str | None = None) -> str | None:
+    """The Region that was named, else that of the environment or of the AWS configuration; None if none is set.
+
+    Raises:
+        InvalidRequestError: the configuration can't be used, such as for a profile that it doesn't hold.
+    """
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        found: str | None = boto3.Session(region_name=named or os.environ.get("AWS_REGION")).region_name
+    except BotoCoreError as exc:
+        raise InvalidRequestError(f"AWS can't be called: {exc}") from exc
+    return found
+
+
 def aws_session(*, region: str | None = None, endpoint_url: str | None = None) -> Session:
     """A session with the default chain of credentials and Region; both are looked up now.
 
@@ -152,16 +168,17 @@ def aws_session(*, region: str | None = None, endpoint_url: str | None = None) -
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
+    region = configured_region(region)
+    if not region:
+        raise InvalidRequestError("no AWS Region: name one, or set AWS_REGION.")
     try:
-        session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
+        session = boto3.Session(region_name=region)
         bearer = os.environ.get("AWS_BEARER_TOKEN_BEDROCK")
         credentials = None if bearer else session.get_credentials()
         if credentials is not None:
             credentials.get_frozen_credentials()  # An expired login is found here, not by the first call.
     except BotoCoreError as exc:
         raise InvalidRequestError(f"AWS can't be called: {exc}") from exc
-    if not session.region_name:
-        raise InvalidRequestError("no AWS Region: name one, or set AWS_REGION.")
     if credentials is None and not bearer:
         raise InvalidRequestError("no AWS credentials: configure them as for the AWS CLI.")
     return Session(boto3_session=session, config=Config(read_timeout=_READ_SECONDS), endpoint_url=endpoint_url)

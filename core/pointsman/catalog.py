@@ -181,7 +181,7 @@ class Catalog:
         if entry is None:
             warnings.warn(
                 f"model {model_id!r} is not in the catalogue: nothing is cached for it and its price is unknown. "
-                "Describe it with Catalog.with_model(Model(...)).",
+                "Describe it with Catalog.with_model(Model(...)), or make the router of that name known to the client.",
                 PointsmanWarning,
                 stacklevel=2,
             )

@@ -93,7 +93,7 @@ class Client:
         (`pointsman.session`).
 
         Raises:
-            InvalidRequestError, NoEligibleModelError: nothing was sent.
+            InvalidRequestError, NoEligibleModelError, RouterNotFoundError: nothing was sent.
             botocore.exceptions.ClientError: Bedrock's last word, with the trace as its attribute `pointsman`.
         """
         drive = _Drive(self, request, session, streaming=False)

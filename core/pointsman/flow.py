@@ -146,7 +146,7 @@ def converse_flow(
     number from 0 up to 1, is what a router explores by. `session` holds the documents that the prompt may be made of.
 
     Raises:
-        InvalidRequestError, NoEligibleModelError: before anything is yielded.
+        InvalidRequestError, NoEligibleModelError, RouterNotFoundError: before anything is yielded.
     """
     story = _Story(request, context, streaming)
     story.check()
@@ -219,6 +219,8 @@ class _Story:
             return [Model(id="", invoke_id="", name="", known=False)]
         self.router = context.routers.router(self.asked, region=context.region)
         if self.router is None:
+            if " " in self.asked:  # Only the name of a router has that.
+                context.routers.router_or_model(self.asked, region=context.region)
             model = self._named_model(self.asked)
             self.outline = self._advise("outline", lambda: self._outlined(model.cache))
             return [model]

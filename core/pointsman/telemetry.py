@@ -41,7 +41,10 @@ _Attributes = dict[str, Any]
 
 
 def log_request(trace: Trace) -> None:
-    """One line for a request that is over, at DEBUG, with the facts as the record's `pointsman`."""
+    """One line for a request that is over, at DEBUG, the facts in the record's `pointsman`; a warning of faults."""
+    if trace.advice_failures:
+        steps = _steps(trace)
+        _log.warning("advice failed: %s", ", ".join(steps), extra={"pointsman": {"failed_advice": steps}})
     if not _log.isEnabledFor(logging.DEBUG):
         return
     usage, cost = trace.usage or Usage(), trace.cost
@@ -504,8 +507,8 @@ def _usage_of(usage: Usage) -> _Attributes:
 
 
 def _steps(trace: Trace) -> list[str]:
-    """The steps that failed, without the errors' messages, which may repeat what stood in the prompt."""
-    return [failure.partition(":")[0] for failure in trace.advice_failures]
+    """The steps that failed by which error, without its message, which may repeat what stood in the prompt."""
+    return [":".join(failure.split(":")[:2]) for failure in trace.advice_failures]
 
 
 def _is_counted_by_botocore(client: Any) -> bool:

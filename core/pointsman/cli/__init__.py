@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     if any(find_spec(package) is None for package in _NEEDED):
-        raise MissingExtraError("the command pointsman", "local")
+        raise MissingExtraError("the command pointsman", "cli")
     import typer
 
     from pointsman.cli.commands import app

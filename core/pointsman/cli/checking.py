@@ -21,7 +21,7 @@ from rich.text import Text
 import pointsman
 from pointsman.ask import CallFailedError
 from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, connect
-from pointsman.bedrock import Session, aws_session
+from pointsman.bedrock import Session, aws_session, configured_region
 from pointsman.catalog import Catalog
 from pointsman.cli.doctor import Examination
 from pointsman.cli.endpoints import own_endpoint
@@ -118,7 +118,7 @@ def _reach(wanted: Examination, stack: ExitStack, findings: list[Finding]) -> Co
     """The connection, None if there can't be one; what was found of it is added to the findings."""
     url = wanted.endpoint_url
     if wanted.engine is None and url is None:
-        findings += [credentials := _credentials(wanted.region), region := _region(wanted.region, credentials)]
+        findings += [credentials := _credentials(wanted.region), region := _region(wanted.region)]
         if not credentials.state == region.state == "ok":
             return None
     try:
@@ -133,7 +133,7 @@ def _reach(wanted: Examination, stack: ExitStack, findings: list[Finding]) -> Co
         return connection
     if connection.local is None:
         findings.append(Finding("endpoint", "ok", f"{url}, which is no local endpoint."))
-        findings += [credentials := _credentials(wanted.region), _region(wanted.region, credentials)]
+        findings += [_credentials(wanted.region), _region(wanted.region)]
         return connection
     findings.append(Finding("endpoint", "ok", f"{url} answers, with the engine {connection.local.engine}."))
     findings.append(Finding("credentials", "skipped", "A local endpoint needs none of AWS."))
@@ -152,14 +152,14 @@ def _credentials(region: str | None) -> Finding:
     return Finding("credentials", "ok", f"found by way of {session.get_credentials().method}.")
 
 
-def _region(named: str | None, credentials: Finding) -> Finding:
+def _region(named: str | None) -> Finding:
     try:
-        return Finding("Region", "ok", f"{aws_session(region=named).boto3_session.region_name}.")
+        region = configured_region(named)
     except InvalidRequestError as exc:
-        # The Region is looked for first: where it is there, the complaint is of the credentials again.
-        if credentials.state == "failed" and str(exc) == credentials.found:
-            return Finding("Region", "skipped", "It can be told when the credentials are found.")
         return Finding("Region", "failed", str(exc))
+    if region is None:
+        return Finding("Region", "failed", "none is set.", "Name one with --region, or set AWS_REGION.")
+    return Finding("Region", "ok", f"{region}.")
 
 
 def _impatient(session: Session, read_s: float | None = None) -> Session:

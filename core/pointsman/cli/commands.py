@@ -158,6 +158,9 @@ def local(
             show_default=False,
         ),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON, with the URL, once it listens.")
+    ] = False,
 ) -> None:
     """Run a Bedrock-compatible endpoint on this machine, until Ctrl-C.
 
@@ -173,6 +176,7 @@ def local(
         models={model_id: Path(path) for model_id, path in map(pair_of, model or ())},
         faults={kind: share_of(kind, share) for kind, share in map(pair_of, fault or ())},
         knowledge_bases={name: Path(folder) for name, folder in map(pair_of, knowledge_base or ())},
+        as_json=as_json,
     )
 
 

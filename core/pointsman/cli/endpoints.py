@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,8 +55,9 @@ def run(
     models: Mapping[str, Path],
     faults: Mapping[str, float],
     knowledge_bases: Mapping[str, Path],
+    as_json: bool,
 ) -> None:
-    """Runs an endpoint until it is interrupted, and says how to use it.
+    """Runs an endpoint until it is interrupted, and says how to use it; as JSON in one line.
 
     Raises:
         InvalidRequestError: an argument can't be used, a folder has nothing to read, or the port is taken.
@@ -74,11 +76,15 @@ def run(
         knowledge_bases=knowledge_bases,
     )
     with _listening(settings, host, port) as endpoint:
-        Console(highlight=False).print(
-            _instructions(endpoint.url, engine, keyed=bool(key), knowledge_bases=list(knowledge_bases)),
-            soft_wrap=True,
-            markup=False,
-        )
+        if as_json:
+            told = {"url": endpoint.url, "region": settings.region, "engine": engine, "keyed": bool(key)}
+            print(json.dumps({**told, "knowledge_bases": list(knowledge_bases)}, ensure_ascii=False), flush=True)
+        else:
+            Console(highlight=False).print(
+                _instructions(endpoint.url, engine, keyed=bool(key), knowledge_bases=list(knowledge_bases)),
+                soft_wrap=True,
+                markup=False,
+            )
         threading.Event().wait()
 
 

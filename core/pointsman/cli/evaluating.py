@@ -18,6 +18,7 @@ from pointsman.ask.report import STAND_IN
 from pointsman.catalog import Catalog, Model
 from pointsman.cli.evaluation import Evaluation
 from pointsman.cli.fitting import check_heads, load_predictor
+from pointsman.cli.kept import kept_routers, region_here
 from pointsman.cli.loading import load_function
 from pointsman.cli.showing import print_figures, progress_bars
 from pointsman.client import Client
@@ -90,7 +91,7 @@ def _priced(catalog: Catalog, wanted: Evaluation) -> Catalog:
 
 
 def _policies(wanted: Evaluation, prompts: Outcomes, catalog: Catalog, region: str | None) -> list[Policy]:
-    registry = RouterRegistry(catalog=catalog, region=region or "us-east-1")
+    registry = kept_routers(catalog=catalog, region=region_here(region))
     policies = [_subject(wanted, prompts, registry)]
     if wanted.against is not None:
         against = registry.router(wanted.against, region=registry.region) or wanted.against

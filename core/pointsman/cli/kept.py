@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from pointsman.bedrock import configured_region
 from pointsman.catalog import Catalog
 from pointsman.errors import InvalidRequestError
 from pointsman.routing import QualityPredictor, RouterRegistry
@@ -45,5 +47,7 @@ def kept_routers(
 
 
 def region_here(named: str | None) -> str:
-    """The Region that models are invoked from, where no call is made: the one named, else the environment's."""
-    return named or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _REGION
+    """The Region that models are invoked from, where no call is made: the one named, else AWS's setting, else ours."""
+    with suppress(InvalidRequestError):  # A configuration that can't be used matters to those who call.
+        return configured_region(named) or _REGION
+    return _REGION

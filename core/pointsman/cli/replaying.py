@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from pointsman.catalog import Catalog, Model
+from pointsman.cli.kept import kept_routers, region_here
 from pointsman.cli.loading import load_function
 from pointsman.cli.replay import Replaying
 from pointsman.cli.showing import print_figures, progress_bars
@@ -23,7 +24,7 @@ from pointsman.evaluation.replay_report import Replays, remarks_of, table_of
 from pointsman.evaluation.traffic import RecordedRequest, interleaved, read_traffic
 from pointsman.evaluation.trial import Progress as Told
 from pointsman.pricing import Price
-from pointsman.routing import Router, RouterRegistry
+from pointsman.routing import Router
 
 _TOLD_EVERY = 1000
 
@@ -92,7 +93,7 @@ def _placement(name: str) -> PlacementPolicy:
 def _router(wanted: Replaying, catalog: Catalog) -> tuple[RoutingPolicy | None, Sequence[Model]]:
     if wanted.router is None:
         return None, ()
-    registry = RouterRegistry(catalog=catalog)
+    registry = kept_routers(catalog=catalog, region=region_here(None))
     found = registry.router(wanted.router)
     if isinstance(found, Router):
         return ExpectedQuality(found), [catalog.resolve(one) for one in found.model_ids]

@@ -15,8 +15,8 @@ from pointsman.errors import InvalidRequestError
 routers = typer.Typer(
     help=f"""List, show, create or delete prompt routers.
 
-    Those that are kept in a file (--file, {ROUTERS_VARIABLE}, or {DEFAULT_PLACE}), beside the default ones: `ask`,
-    `chat` and `route` find them by name. With --aws, Bedrock's own.
+    Those that are kept in a file (--file, {ROUTERS_VARIABLE}, or {DEFAULT_PLACE}), beside the default ones: every
+    command finds them by name. With --aws, Bedrock's own.
     """,
     rich_markup_mode=None,
 )

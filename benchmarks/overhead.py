@@ -99,11 +99,12 @@ def client_overhead(rounds: int) -> dict[str, dict[str, float]]:
 def telemetry_overhead(rounds: int) -> dict[str, dict[str, float]]:
     """What telemetry adds to a call, over a bare one: with SDK and in-memory exporters, and without OpenTelemetry.
 
-    "SDK alone" is what the SDK takes for one span with fifteen attributes and three histograms, made by hand.
+    "SDK alone" is what the SDK takes for one span with fifteen attributes and three histograms, made by hand; "empty
+    span" for a span and nothing else.
     """
     silent = cpu_of_silence()
     exporter = set_up_telemetry()
-    by_hand = made_by_hand()
+    empty_span, by_hand = made_by_hand()
     figures: dict[str, dict[str, float]] = {}
     nobody = Observer()
 
@@ -120,6 +121,7 @@ def telemetry_overhead(rounds: int) -> dict[str, dict[str, float]]:
             calls = calls_of(payload, url)
             kinds = {"boto3": calls["boto3"], "boto3 stream": calls["boto3 stream"]}
             kinds["SDK alone"] = observed(observe, by_hand(calls["boto3"]))
+            kinds["empty span"] = observed(observe, empty_span(calls["boto3"]))
             for kind in ("fixed", "router", "stream"):
                 kinds[kind] = observed(lambda *_, **__: nobody, calls[kind])
                 kinds[f"{kind} told"] = observed(observe, calls[kind])
@@ -131,8 +133,9 @@ def telemetry_overhead(rounds: int) -> dict[str, dict[str, float]]:
                 )
                 for kind, over in (("fixed", "boto3"), ("router", "boto3"), ("stream", "boto3 stream"))
             }
-            alone = zip(seconds["SDK alone"], seconds["boto3"], strict=True)
-            figures[name]["SDK alone"] = statistics.median((one - base) / base for one, base in alone)
+            for kind in ("SDK alone", "empty span"):
+                alone = zip(seconds[kind], seconds["boto3"], strict=True)
+                figures[name][kind] = statistics.median((one - base) / base for one, base in alone)
             figures[name]["without"] = silent / statistics.median(seconds["boto3"])
     return figures
 
@@ -150,8 +153,11 @@ def cpu_of_silence(times: int = 100_000) -> float:
     return cpu_of(call, times)
 
 
-def made_by_hand() -> Callable[[Callable[[], object]], Callable[[], None]]:
-    """A call with what the conventions want told of it, and nothing of ours."""
+Telling = Callable[[Callable[[], object]], Callable[[], None]]
+
+
+def made_by_hand() -> tuple[Telling, Telling]:
+    """A call within an empty span, and one with what the conventions want told of it; nothing of ours."""
     from opentelemetry import metrics, trace
 
     tracer, meter = trace.get_tracer("by hand"), metrics.get_meter("by hand")
@@ -159,6 +165,14 @@ def made_by_hand() -> Callable[[Callable[[], object]], Callable[[], None]]:
     before = {f"gen_ai.request.{number}": str(number) for number in range(6)}
     after = {f"gen_ai.response.{number}": number for number in range(9)}
     shared = {f"gen_ai.{number}": str(number) for number in range(4)}
+
+    def empty_span(call: Callable[[], object]) -> Callable[[], None]:
+        def told() -> None:
+            span = tracer.start_span("chat")
+            call()
+            span.end()
+
+        return told
 
     def by_hand(call: Callable[[], object]) -> Callable[[], None]:
         def told() -> None:
@@ -171,7 +185,7 @@ def made_by_hand() -> Callable[[Callable[[], object]], Callable[[], None]]:
 
         return told
 
-    return by_hand
+    return empty_span, by_hand
 
 
 def set_up_telemetry() -> Any:

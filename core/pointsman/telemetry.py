@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import lru_cache, partial
 from time import perf_counter
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pointsman.flow import Call, Failure, Reply
+from pointsman.totals import COUNTERS, Account
 from pointsman.trace import Trace
 from pointsman.transcript import Transcript
 from pointsman.usage import Usage
@@ -121,104 +121,10 @@ def _warn() -> None:
     _log.warning("telemetry failed", exc_info=True, extra={"pointsman": {"callback": "telemetry"}})
 
 
-class _Totals:
-    """What requests that are told apart by nothing but their status add up to."""
-
-    __slots__ = ("alarms", "cost", "decision_seconds", "expected", "misses", "statuses", "tokens")
-
-    def __init__(self) -> None:
-        self.statuses: Counter[str] = Counter()
-        self.tokens: Counter[str] = Counter()
-        self.misses: Counter[str] = Counter()
-        self.decision_seconds = self.cost = 0.0
-        self.expected = self.alarms = 0
-
-
-class _Account:
-    """The totals of our own metrics, read when they are collected.
-
-    To add to them costs a tenth of what a measurement costs that is handed to the SDK. Thread-safe.
-    """
-
-    def __init__(self) -> None:
-        self._totals: dict[tuple[object, ...], _Totals] = {}
-        self._lock = threading.Lock()
-
-    def book(
-        self,
-        values: tuple[object, ...],
-        status: str,
-        decided: float | None,
-        trace: Trace | None,
-        dollars: float | None,
-    ) -> None:
-        """Add a request; the values are those of `_TOLD_APART_BY`."""
-        usage = trace.usage if trace is not None else None
-        with self._lock:
-            totals = self._totals.get(values)
-            if totals is None:
-                totals = self._totals[values] = _Totals()
-            totals.statuses[status] += 1
-            totals.decision_seconds += decided or 0.0
-            if trace is None:
-                return
-            if usage is not None:
-                totals.tokens["uncached"] += usage.uncached_tokens
-                totals.tokens["cache_read"] += usage.cache_read_tokens
-                totals.tokens["cache_write"] += usage.cache_write_tokens
-                totals.tokens["output"] += usage.output_tokens
-                totals.cost += dollars or 0.0
-                if trace.expected_read is not None:
-                    totals.expected += trace.expected_read.tokens
-            if trace.miss is not None:
-                totals.misses[trace.miss.kind] += 1
-            totals.alarms += trace.drift is not None
-
-    def read(self, name: str, label: str | None) -> list[tuple[float, _Attributes]]:
-        """A total of all requests by what they are told apart by, and by that label, if the total has one."""
-        found: list[tuple[float, _Attributes]] = []
-        with self._lock:
-            for values, totals in self._totals.items():
-                told = {key: one for key, one in zip(_TOLD_APART_BY, values, strict=True) if one is not None}
-                total = getattr(totals, name)
-                if label is None:
-                    found.append((total, told))
-                else:
-                    found += ((value, {**told, label: one}) for one, value in total.items())
-        return found
-
-
-_TOLD_APART_BY = (
-    "gen_ai.request.model",
-    "gen_ai.response.model",
-    "pointsman.router",
-    "error.type",
-    "pointsman.keep_alive",
-)
-
-
 def _dollars(trace: Trace) -> float | None:
     cost = trace.cost
     total = None if cost is None else cost.total
     return None if total is None else float(total)
-
-
-# Name, unit, what is told, where it is counted, and its own label.
-_COUNTERS = (
-    ("pointsman.requests", "{request}", "Requests that are over.", "statuses", "pointsman.status"),
-    ("pointsman.tokens", "{token}", "Tokens, by how they are billed.", "tokens", "pointsman.token.kind"),
-    ("pointsman.expected_read", "{token}", "Tokens believed warm before the call.", "expected", None),
-    ("pointsman.cost", "{USD}", "USD, of requests whose price is known.", "cost", None),
-    (
-        "pointsman.misses",
-        "{request}",
-        "Requests that read less than they could have.",
-        "misses",
-        "pointsman.miss.reason",
-    ),
-    ("pointsman.decision.time", "s", "Time from the request to the call that is sent.", "decision_seconds", None),
-    ("pointsman.drift_alarms", "{alarm}", "Alarms that reads have drifted.", "alarms", None),
-)
 
 
 class _Instruments:
@@ -232,7 +138,7 @@ class _Instruments:
         self.providers = tracers, meters
         self.api, self.context = trace, context  # To import them again for every request costs microseconds.
         self.captures_content = os.environ.get(CAPTURE_CONTENT, "").lower() in _CAPTURING
-        self.account = _Account()
+        self.account = Account()
         ours = version("pointsman")
         self.tracer = tracers.get_tracer("pointsman", ours)
         meter = meters.get_meter("pointsman", ours)
@@ -247,11 +153,11 @@ class _Instruments:
         self.first_chunk = histogram(
             "gen_ai.client.operation.time_to_first_chunk", "s", _SECONDS, "Time to receive the first chunk."
         )
-        for name, unit, told, *where in _COUNTERS:
+        for name, unit, told, *where in COUNTERS:
             meter.create_observable_counter(name, [partial(_observed, self.account, *where)], unit, told)
 
 
-def _observed(account: _Account, name: str, label: str | None, _: CallbackOptions) -> list[Observation]:
+def _observed(account: Account, name: str, label: str | None, _: CallbackOptions) -> list[Observation]:
     from opentelemetry.metrics import Observation
 
     return [Observation(value, told) for value, told in account.read(name, label)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from pointsman import CachePoint, InvalidRequestError, Usage
 from pointsman.evaluation.traffic import RecordedRequest, read_traffic
+from pointsman.prompt import Prompt
+from pointsman.tokens import EstimatedTokens
 
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 
@@ -61,6 +64,18 @@ def test_a_line_is_a_request_with_what_it_was_billed(tmp_path: Path) -> None:
     assert request.usage == Usage(input_tokens=150, cache_read_tokens=100, cache_write_tokens=30, output_tokens=7)
     assert [block.kind for block in request.outline.blocks] == ["text"]
     assert not skipped
+
+
+def test_bytes_are_counted_as_what_they_are(tmp_path: Path) -> None:
+    """A log has them in base64, a third longer than the text that they are."""
+    text = "The signal stands at danger. " * 300
+    line = logged("Why?")
+    document = {"format": "txt", "name": "a", "source": {"bytes": b64encode(text.encode()).decode()}}
+    line["input"]["inputBodyJson"]["messages"][0]["content"].append({"document": document})
+    (request,), _ = read(tmp_path, line)
+    plain = {"messages": [{"role": "user", "content": [{"text": text}]}]}
+    counted = Prompt(plain).outline(EstimatedTokens()).tokens
+    assert counted < request.outline.tokens < 1.05 * counted
 
 
 def test_cache_points_of_then_are_told_apart_from_the_outline(tmp_path: Path) -> None:

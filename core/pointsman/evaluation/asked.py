@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from base64 import b64decode
-from binascii import Error
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -22,7 +20,7 @@ import orjson
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.causes import Sent
 from pointsman.evaluation.traffic import RecordedRequest, read_traffic
-from pointsman.evaluation.traffic.logs import Conversations, invocations
+from pointsman.evaluation.traffic.logs import Conversations, invocations, with_bytes
 from pointsman.prompt import Prompt
 from pointsman.tokens import EstimatedTokens
 from pointsman.trace_log import FORMAT
@@ -107,7 +105,7 @@ def _invocation(
 ) -> Iterator[Sent]:
     try:
         for recorded in invocations([told], skipped, conversations):
-            yield Sent(recorded, told["input"]["inputBodyJson"])
+            yield Sent(recorded, with_bytes(told["input"]["inputBodyJson"]))
     except (ValueError, LookupError, TypeError, AttributeError) as exc:
         raise _unreadable(name, exc) from exc
 
@@ -121,7 +119,7 @@ def _sent(told: Any, name: str) -> Sent:
         raise InvalidRequestError(f"{name}: it is no request of Converse's shape: it has no messages.")
     try:
         held = told.get("request", told)
-        request = {field: _with_bytes(held[field]) for field in (*_CONVERSE, "outputConfig") if field in held}
+        request = {field: with_bytes(held[field]) for field in (*_CONVERSE, "outputConfig") if field in held}
         _check(request)
         outline = Prompt(request).outline(_COUNTER, key=_KEY)
         recorded = RecordedRequest(
@@ -157,20 +155,6 @@ def _time(told: Mapping[str, Any]) -> float:
     if "at" in told:
         return float(told["at"])
     return datetime.fromisoformat(told["timestamp"]).timestamp() if "timestamp" in told else nan
-
-
-def _with_bytes(value: Any, name: str = "") -> Any:
-    """The same with bytes where JSON has them in base64, as the AWS CLI writes them."""
-    if isinstance(value, Mapping):
-        return {key: _with_bytes(one, key) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_with_bytes(one) for one in value]
-    if name == "bytes" and isinstance(value, str):
-        try:
-            return b64decode(value, validate=True)
-        except Error:
-            return value
-    return value
 
 
 def _read(path: Path) -> bytes:

@@ -5,6 +5,8 @@ Neither tells sessions: a request goes on with the session of the earlier one wh
 
 from __future__ import annotations
 
+from base64 import b64decode
+from binascii import Error
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -118,7 +120,7 @@ def invocations(
         if reason is not None:
             skipped[reason] += 1
             continue
-        outline = Prompt(told["input"]["inputBodyJson"]).outline(counter, key=_KEY)
+        outline = Prompt(with_bytes(told["input"]["inputBodyJson"])).outline(counter, key=_KEY)
         usage = _usage_of(told)
         yield RecordedRequest(
             session=conversations.session_of(outline),
@@ -130,6 +132,20 @@ def invocations(
             usage=usage,
             points=outline.points,
         )
+
+
+def with_bytes(value: Any, name: str = "") -> Any:
+    """The same with bytes where JSON has them in base64, as the AWS CLI writes them."""
+    if isinstance(value, Mapping):
+        return {key: with_bytes(one, key) for key, one in value.items()}
+    if isinstance(value, list):
+        return [with_bytes(one) for one in value]
+    if name == "bytes" and isinstance(value, str):
+        try:
+            return b64decode(value, validate=True)
+        except Error:
+            return value
+    return value
 
 
 def _why_not(told: Mapping[str, Any]) -> str | None:

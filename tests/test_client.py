@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from fpdf import FPDF
+from pdfs import pdf
 
 from pointsman import (
     Catalog,
@@ -284,23 +284,10 @@ def test_what_was_learnt_goes_on_after_a_restart(boto3_client: Any, endpoint: Lo
     assert after.context.ledger.reuse.to_dict() == reuse != Reuse().to_dict()
 
 
-def _pdf(topic: str) -> bytes:
-    pdf = FPDF()
-    pdf.add_page()
-    pdf.set_font("helvetica", size=11)
-    pdf.multi_cell(
-        0, 6, " ".join(f"Rule {number} on {topic}: check the {topic} before the train." for number in range(60))
-    )
-    return bytes(pdf.output())
-
-
 @pytest.fixture(scope="module")
 def documents() -> list[dict[str, Any]]:
     """Three PDF documents of some 600 tokens each."""
-    return [
-        {"document": {"format": "pdf", "name": topic, "source": {"bytes": _pdf(topic)}}}
-        for topic in ("signals", "points", "levers")
-    ]
+    return [pdf(topic) for topic in ("signals", "points", "levers")]
 
 
 def _read(client: Any, model_id: str, opening: Sequence[dict[str, Any]]) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -129,6 +129,23 @@ class Context:
     recurrence: Recurrence = field(default_factory=Recurrence)
     worths: Worths = field(default_factory=Worths)
     region: str | None = None
+
+    def corrected(self, outline: Outline, model: Model) -> Outline:
+        """The outline with tokens as that model counts them, by what its replies have taught."""
+        weights = self.counter.weights(model.id)
+        if outline.counted:
+            return outline.corrected(weights)
+        places = outline.uncounted
+        billed = self.counter.media.tokens(model.id, [outline.hashes[place] for place in places])
+        return outline.corrected(weights, [(place, one) for place, one in zip(places, billed, strict=True) if one])
+
+    def learn(self, outline: Outline, model: Model, usage: Usage, counted: Iterable[tuple[int, int]]) -> None:
+        """Take in what a reply has counted: the tokens up to some blocks, and of the whole prompt."""
+        self.counter.learn(model.id, contents=outline.contents, counted=counted)
+        if not outline.counted:
+            text = outline.tokens - sum(tokens for _, tokens in outline.media)
+            hashes = [outline.hashes[place] for place in outline.uncounted]
+            self.counter.media.learn(model.id, hashes, usage.input_tokens - text)
 
 
 def converse_flow(
@@ -270,7 +287,7 @@ class _Story:
         set_aside: dict[str, str] = {}
         for model_id in router.model_ids:
             model = self.context.catalog.resolve(model_id, region=self.context.region)
-            corrected = self._corrected(outline, model)
+            corrected = self.context.corrected(outline, model)
             reason = why_not(self.prompt, corrected, model, streaming=self.streaming)
             if reason is None:
                 able.append((model, corrected))
@@ -315,7 +332,7 @@ class _Story:
                 # What was changed may be part of the cache's key.
                 outline = prompt.outline(self.context.counter, key=ledger.key)
                 self._laid = prompt.request
-        outline = self._corrected(outline, model)
+        outline = self.context.corrected(outline, model)
         placement = NO_POINTS if model is self._pointless else place(outline, model, ledger, now)
         if placement.points != outline.points or (outline.misplaced and model.known):
             replacing = None if outline.misplaced else outline.points
@@ -395,7 +412,7 @@ class _Story:
         if reply.stop_reason == "guardrail_intervened":
             return  # What a guardrail blocked was never written to the cache.
         counted = counted_cuts(outline, model, self.placement, self.expected_read, usage)
-        context.counter.learn(model.id, contents=outline.contents, counted=counted)
+        context.learn(outline, model, usage, counted)
         context.ledger.record(outline, model, self.placement, usage, now)
 
     def _keep_documents(self, now: float) -> None:
@@ -446,9 +463,6 @@ class _Story:
         """As Bedrock's router reports it: an ARN of the account and Region that the router was called by."""
         called = split_router_arn(str(self.asked)) if self.router is not None else None
         return as_arn(model.invoke_id, called[1], called[2]) if called else model.invoke_id
-
-    def _corrected(self, outline: Outline, model: Model) -> Outline:
-        return outline.corrected(self.context.counter.weights(model.id))
 
     def _advise(self, step: str, advice: Callable[[], _T]) -> _T | None:
         try:

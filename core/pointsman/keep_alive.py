@@ -223,7 +223,7 @@ class KeepAlive:
             return ping  # Nobody is expected any more, or another request has kept it warm.
         request = ping_request(kept.request, kept.points, ping.after)
         outline = Prompt(request).outline(line.context.counter, key=line.context.ledger.key)
-        trace = _trace(told, outline.corrected(line.context.counter.weights(told.model.id)), ping, now)
+        trace = _trace(told, line.context.corrected(outline, told.model), ping, now)
         if trace is None:
             self.left_out["it is another prefix by now"] += 1
             return None

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
 from itertools import accumulate
+from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -98,6 +99,8 @@ class Outline(NamedTuple):
     `contents` tell what each block is made of, so that the tokens can be corrected for one model, and the correction
     be learnt: rows of `pointsman.tokens.content`. Empty where only the tokens are known.
     `corrected_sums` are the `sums` as one model counts; empty as long as nothing is known of it.
+    `media` are blocks that can't be counted and were billed before: pairs of a block's index and its tokens, which the
+    `corrected_sums` have in them.
     `volatile_from` is the first of the blocks that stand in this prompt only, up to its end: documents retrieved for
     one question. None where nobody has said so.
     """
@@ -114,6 +117,7 @@ class Outline(NamedTuple):
     corrected_sums: tuple[int, ...] = ()
     hashes: tuple[bytes, ...] = ()
     volatile_from: int | None = None
+    media: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of_blocks(cls, blocks: Iterable[Block], *, points: Iterable[CachePoint] = ()) -> Outline:
@@ -123,23 +127,35 @@ class Outline(NamedTuple):
         kinds = frozenset(block.kind for block in blocks)
         return cls(blocks, tuple(points), kinds, sums, first_unknown)
 
-    def corrected(self, weights: Weights | None) -> Outline:
+    def corrected(self, weights: Weights | None, media: Sequence[tuple[int, int]] = ()) -> Outline:
         """The same outline with tokens as a model counts them, by what its usage has taught."""
-        if weights is None or not self.contents:
-            return self
-        from pointsman.tokens.correction import sums_with
+        sums = self.sums
+        if weights is not None and self.contents:
+            from pointsman.tokens.correction import sums_with
 
-        return self._replace(corrected_sums=sums_with(self.contents, weights))
+            sums = sums_with(self.contents, weights)
+        elif not media:
+            return self
+        if media:
+            billed = dict(media)
+            sums = tuple(map(add, sums, accumulate(billed.get(index, 0) for index in range(len(sums)))))
+        return self._replace(corrected_sums=sums, media=tuple(media))
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens of the whole prompt; blocks that can't be counted add nothing."""
+        """Estimated tokens of the whole prompt; blocks that can't be counted add what was billed for them before."""
         return self.tokens_to(len(self.blocks) - 1)
 
     @property
     def counted(self) -> bool:
         """Whether the tokens of every block are known."""
         return self.first_unknown >= len(self.blocks)
+
+    @property
+    def uncounted(self) -> list[int]:
+        """The blocks whose tokens can't be known."""
+        blocks = self.blocks
+        return [index for index in range(self.first_unknown, len(blocks)) if blocks[index].tokens is None]
 
     @property
     def start_of_last_message(self) -> int:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
+from pdfs import pdf
 
 from pointsman import Catalog, Client
 from pointsman.cache.misses import (
+    AboveMaximum,
     BelowMinimum,
     Evicted,
     FirstRequest,
@@ -323,6 +325,18 @@ def test_points_that_are_ignored_are_told() -> None:
     assert reason["have"] > 512
 
 
+def test_a_prefix_above_the_maximum_is_told(endpoint: LocalEndpoint) -> None:
+    """Documents that can't be counted, of more tokens than Nova caches: with the first request, and from then on."""
+    client = Client(endpoint.client("bedrock-runtime"), clock=endpoint.settings.clock)
+    messages = [{"role": "user", "content": [pdf("signals", rules=2_500), {"text": "Why?"}]}]
+    for _ in range(2):
+        reply = client.converse(modelId=NOVA, messages=messages)
+        reason = reply["pointsman"]["miss"]
+        assert (reason["kind"], reason["most"]) == ("above maximum", 20_000)
+        assert reason["have"] == pytest.approx(reply["usage"]["inputTokens"], rel=0.01)
+        messages = [*messages, reply["output"]["message"], {"role": "user", "content": [{"text": "And then?"}]}]
+
+
 def test_a_prefix_that_bedrock_lets_go_is_told() -> None:
     """An endpoint that keeps one entry: another conversation drives the first one out."""
     with LocalEndpoint(engine="extract", max_cache_entries=1) as endpoint:
@@ -353,6 +367,7 @@ REASONS = [
     WrittenConcurrently(tokens=4_000),
     RefusedPoint(section="tools", why=f"{NOVA} takes no cache point in tools"),
     NotWritten(tokens=4_000),
+    AboveMaximum(have=32_213, most=20_000, tokens=32_213),
     PointsIgnored(have=1_500, need=1_024),
     PointsIgnored(have=1_500, need=None),
     Evicted(tokens=4_000, idle_seconds=12.0),

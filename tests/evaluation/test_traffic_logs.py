@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pdfs import pdf
 
 from pointsman import CachePoint, InvalidRequestError, Usage
 from pointsman.evaluation.traffic import RecordedRequest, read_traffic
@@ -76,6 +77,23 @@ def test_bytes_are_counted_as_what_they_are(tmp_path: Path) -> None:
     plain = {"messages": [{"role": "user", "content": [{"text": text}]}]}
     counted = Prompt(plain).outline(EstimatedTokens()).tokens
     assert counted < request.outline.tokens < 1.05 * counted
+
+
+def test_what_cant_be_counted_is_what_was_billed_for_it(tmp_path: Path) -> None:
+    """The same in every request of a conversation; unknown where no reply told anything."""
+    document = pdf("signals")
+    document["document"]["source"]["bytes"] = b64encode(document["document"]["source"]["bytes"]).decode()
+    lines = [logged("Why?"), logged("Why?", "Because.", "And then?", at="2026-11-24T10:01:00Z"), logged("Who?")]
+    for line in lines:
+        line["input"]["inputBodyJson"]["messages"][0]["content"].insert(0, document)
+        line["input"].pop("inputTokenCount")
+        del line["output"]["outputBodyJson"]["usage"]
+    lines[0]["output"]["outputBodyJson"]["usage"] = {"inputTokens": 3_000, "outputTokens": 7}
+    first, second, other = read(tmp_path, *lines)[0]
+    assert first.outline.counted and first.outline.tokens == 3_000
+    assert second.outline.blocks[0] == first.outline.blocks[0] == other.outline.blocks[0]
+    del lines[0]["output"]["outputBodyJson"]["usage"]
+    assert [request.outline.blocks[0].tokens for request in read(tmp_path, *lines)[0]] == [None] * 3
 
 
 def test_cache_points_of_then_are_told_apart_from_the_outline(tmp_path: Path) -> None:

@@ -135,9 +135,11 @@ def _ignored(case: Case) -> MissReason:
     """Points were sent, and nothing was read or written: the prefix was shorter than we took it for, or worse."""
     after = case.points[-1].after
     have = case.tokens_to(after) if after < case.outline.first_unknown else case.usage.input_tokens
-    need = case.model.cache.minimum_tokens
+    need, most = case.model.cache.minimum_tokens, case.model.cache.maximum_tokens
     if need is not None and have < need:
         return misses.BelowMinimum(have=have, need=need, tokens=have)
+    if most is not None and have > most:
+        return misses.AboveMaximum(have=have, most=most, tokens=have)
     return misses.PointsIgnored(have=have, need=need, tokens=have)
 
 
@@ -293,9 +295,11 @@ def _never_readable(case: Case) -> MissReason:
     if not case.points and (reason := _refused(case)) is not None:
         return reason
     repeated = _repeated(case) - 1
-    need = case.model.cache.minimum_tokens or 1
+    need, most = case.model.cache.minimum_tokens or 1, case.model.cache.maximum_tokens
     if repeated >= 0:
         have = case.tokens_to(repeated)
+        if most is not None and have > most and not case.points:
+            return misses.AboveMaximum(have=have, most=most, tokens=have)
         if case.outline.reaches(repeated, need):
             return misses.NotWritten(tokens=have)
         if have >= need * _NEARLY:

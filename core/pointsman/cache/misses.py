@@ -49,8 +49,24 @@ class BelowMinimum(MissReason):
 
     def __str__(self) -> str:
         return (
-            f"The prefix has {_count(self.have)} tokens and this model caches none below {_count(self.need)}. "
+            f"The prefix has {self.have:,} tokens and this model caches none below {self.need:,}. "
             "Put more of what stays the same before what changes, or use a model with a lower minimum."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AboveMaximum(MissReason):
+    """The prefix that repeats has more tokens (`have`) than the model caches at most (`most`)."""
+
+    kind: ClassVar[str] = "above maximum"
+
+    have: int
+    most: int
+
+    def __str__(self) -> str:
+        return (
+            f"The prefix has {self.have:,} tokens and this model caches none above {self.most:,}. "
+            "Put less before the last message, such as fewer documents, or use a model that caches more."
         )
 
 
@@ -199,9 +215,9 @@ class PointsIgnored(MissReason):
     need: int | None
 
     def __str__(self) -> str:
-        known = "" if self.need is None else f", though {_count(self.need)} should be enough"
+        known = "" if self.need is None else f", though {self.need:,} should be enough"
         return (
-            f"Bedrock ignored the cache points behind {_count(self.have)} tokens{known}. See that nothing between here "
+            f"Bedrock ignored the cache points behind {self.have:,} tokens{known}. See that nothing between here "
             "and Bedrock takes them out; if the model's minimum is higher, correct it with Catalog.with_model(...)."
         )
 
@@ -218,7 +234,3 @@ class Evicted(MissReason):
     def __str__(self) -> str:
         ago = "" if self.idle_seconds is None else f", used {self.idle_seconds:.0f} seconds ago,"
         return f"The prefix{ago} should have been readable: Bedrock has let it go. It is written anew."
-
-
-def _count(tokens: int) -> str:
-    return f"{tokens:,}".replace(",", " ")

@@ -390,10 +390,11 @@ def _is_attached(blocks: tuple[Block, ...]) -> bool:
 
 def _measured(outline: Outline, ends: list[tuple[int, str, int, int]]) -> list[Stretch]:
     stretches, before = [], -1
+    unbilled = () if outline.counted else {*outline.uncounted} - {index for index, _ in outline.media}
     for end, kind, turn, pace in ends:
         tokens = outline.tokens_to(end) - outline.tokens_to(before)
-        if not outline.counted:
-            tokens += _TOKENS_OF_MEDIA * sum(block.tokens is None for block in outline.blocks[before + 1 : end + 1])
+        if unbilled:
+            tokens += _TOKENS_OF_MEDIA * sum(before < index <= end for index in unbilled)
         stretches.append(Stretch(end, kind, turn, pace, tokens))
         before = end
     return stretches

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pointsman.evaluation.replay import BUCKETS, Bounds, Replay
+from pointsman.evaluation.replay import BUCKETS, Bounds, OwnersBill, Replay
 from pointsman.evaluation.tables import Cell, Table, money, percent
 
 LABELS = ("uncached", "read", "written 5m", "written 1h", "output")
@@ -77,13 +77,13 @@ def remarks_of(replays: Replays) -> tuple[str, ...]:
     """What was passed over, and what the log's owner paid."""
     first = next(iter(replays.replays.values()))
     told = [f"Without caching: {_dollars(first.without_cache)} USD."]
+    if (owners := first.owners) is not None:
+        changes = [_change(name, replay.owners) for name, replay in replays.replays.items() if replay.owners]
+        told.append(
+            f"The log tells what {_requests(owners.requests)} came to: {_dollars(owners.billed)} USD at these prices. "
+            f"Against that, {', '.join(changes)}."
+        )
     for name, replay in replays.replays.items():
-        if (owners := replay.owners) is not None:
-            change = f"saves {percent(owners.saved)}" if owners.saved >= 0 else f"costs {percent(-owners.saved)} more"
-            told.append(
-                f"The log tells what {owners.requests:,} requests were billed: {_dollars(owners.billed)} USD at these "
-                f"prices. With {name}: {_dollars(owners.replayed)} USD, which {change}."
-            )
         if len(replay.requests_of) > 1:
             shares = ", ".join(f"{model} {percent(n / replay.requests)}" for model, n in replay.requests_of.items())
             told.append(f"Requests with {name}: {shares}.")
@@ -110,6 +110,13 @@ def _hindsight_row(name: str, amount: Decimal, any_replay: Replay, replays: Repl
     ratio = float(total / any_replay.without_cache) if any_replay.without_cache else 0.0
     over = f"{float(amount / lower):.3f}" if lower else ""
     return (Cell(name), Cell(_dollars(total)), Cell(percent(ratio)), Cell(over), *[Cell("")] * (1 + len(LABELS)))
+
+
+def _change(name: str, owners: OwnersBill) -> str:
+    if round(owners.saved, 3) == 0:
+        return f"{name} costs the same"
+    change = percent(abs(owners.saved))
+    return f"{name} saves {change}" if owners.saved > 0 else f"{name} costs {change} more"
 
 
 def _dollars(amount: Decimal) -> str:

@@ -170,7 +170,8 @@ def _share(figure: Figure, digits: int = 1) -> Cell:
 
 def money(value: float) -> str:
     """USD, with as many digits as tell something."""
-    return UNKNOWN if math.isnan(value) else f"{value:,.2f}" if value >= 1 else f"{value:.4f}"
+    digits = 2 if value >= 1 else 4 if value >= 0.01 or value == 0 else 6
+    return UNKNOWN if math.isnan(value) else f"{value:,.{digits}f}"
 
 
 def _decimal(value: float) -> str:

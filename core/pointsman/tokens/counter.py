@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pointsman.tokens.content import COLUMNS, amounts
+from pointsman.tokens.media import BilledMedia
 
 if TYPE_CHECKING:
     from pointsman.tokens.correction import Correction, Weights
@@ -35,10 +36,12 @@ class TokenCounter(Protocol):
 class EstimatedTokens:
     """Tokens by content; and per model what each kind of content takes, learnt from what Bedrock counted.
 
-    Thread-safe. What is kept are sums of numbers, no text.
+    Thread-safe. What is kept are sums of numbers, no text. `media` is what blocks came to that can't be estimated; it
+    isn't handed to other processes.
     """
 
     def __init__(self) -> None:
+        self.media = BilledMedia()
         self._corrections: dict[str, Correction] = {}
         self._lock = threading.Lock()
 

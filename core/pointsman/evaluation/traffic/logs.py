@@ -14,9 +14,10 @@ from typing import Any
 
 from pointsman.bedrock import read_usage
 from pointsman.evaluation.traffic.request import RecordedRequest
-from pointsman.outline import Block, CachePoint, Outline
+from pointsman.outline import Block, CachePoint, Outline, summed
 from pointsman.prompt import Prompt
 from pointsman.tokens import EstimatedTokens
+from pointsman.tokens.media import BilledMedia
 from pointsman.trace_log import VERSION
 from pointsman.usage import Usage
 
@@ -26,9 +27,13 @@ _OPERATIONS = frozenset({"Converse", "ConverseStream"})
 
 
 class Conversations:
-    """Whose session a request goes on with. A prompt is gone on with once: who comes second begins anew."""
+    """Whose session a request goes on with. A prompt is gone on with once: who comes second begins anew.
+
+    Beside it, what blocks came to that can't be counted: as long as a session lasts, they are of the same tokens.
+    """
 
     def __init__(self) -> None:
+        self._media = BilledMedia()
         self._ended: dict[bytes, str | None] = {}
         self._count = 0
 
@@ -47,6 +52,20 @@ class Conversations:
         if outline.blocks:
             self._ended[outline.blocks[-1].digest] = continued
         return continued
+
+    def counted(self, outline: Outline, model: str, usage: Usage | None) -> Outline:
+        """The outline with the tokens that were billed for blocks that can't be counted, as far as that is told."""
+        if outline.counted:
+            return outline
+        places = outline.uncounted
+        digests = [outline.blocks[place].digest for place in places]
+        if usage is not None and None in self._media.tokens(model, digests):
+            self._media.learn(model, digests, usage.input_tokens - outline.tokens)
+        blocks = list(outline.blocks)
+        for place, tokens in zip(places, self._media.tokens(model, digests), strict=True):
+            blocks[place] = blocks[place]._replace(tokens=tokens)
+        sums, first_unknown = summed([block.tokens for block in blocks])
+        return outline._replace(blocks=tuple(blocks), sums=sums, first_unknown=first_unknown)
 
 
 # --- Pointsman's own traces ---------------------------------------------------------------------------------------
@@ -80,7 +99,7 @@ def traced_requests(
         if not blocks and usage is not None:
             # It was too short to be cached, and not outlined.
             blocks = (Block("messages", "user", "text", line_id.encode(), usage.input_tokens),)
-        outline = Outline.of_blocks(blocks)
+        outline = conversations.counted(Outline.of_blocks(blocks), told["model"], usage)
         yield RecordedRequest(
             session=conversations.session_of(outline),
             at=float(told["at"]),
@@ -122,6 +141,7 @@ def invocations(
             continue
         outline = Prompt(with_bytes(told["input"]["inputBodyJson"])).outline(counter, key=_KEY)
         usage = _usage_of(told)
+        outline = conversations.counted(outline, told["modelId"], usage)
         yield RecordedRequest(
             session=conversations.session_of(outline),
             at=datetime.fromisoformat(told["timestamp"]).timestamp(),

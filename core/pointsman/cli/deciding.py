@@ -209,7 +209,7 @@ class _Told:
 
 def _show(told: _Told, *, warmed: bool) -> None:
     console, model, decision = make_console(), told.trace.model, told.trace.decision
-    uncounted = "" if told.outline.counted else " besides what can't be counted, such as images"
+    uncounted = "" if told.outline.counted else " besides what can't be counted (PDF, images): costs leave it out"
     about = {
         "Router": f"{told.router.name}: may lose {told.router.criteria.response_quality_difference:g} of quality "
         f"against {told.router.fallback_model}",

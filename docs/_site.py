@@ -26,6 +26,7 @@ FOLDERS = {
 }
 HOME = "docs/"
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r'(?<=class="doc doc-object-name doc-class-name">)[\w.]+(?=<)')
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
@@ -47,6 +48,11 @@ def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
         pieces += [_relink(markdown[end : fence.start()], source), fence[0]]
         end = fence.end()
     return "".join((*pieces, _relink(markdown[end:], source)))
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Let the long names that head the reference break at their dots."""
+    return _NAME.sub(lambda name: name[0].replace(".", ".<wbr>"), html)
 
 
 def programs(folder: Path, title: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -34,13 +35,18 @@ needs_mkdocs = pytest.mark.skipif(
 
 
 class Page(HTMLParser):
-    """What one page links to, and what can be linked to in it."""
+    """What one page links to, what can be linked to in it, and what it says."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.links: list[str] = []
         self.anchors: set[str] = set()
+        self.text = ""
         self.feed(text)
+
+    def handle_data(self, data: str) -> None:
+        """Note the text, without markup."""
+        self.text += data
 
     def handle_starttag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note links of all kinds, and ids."""
@@ -85,6 +91,36 @@ def broken_links(site: Path) -> Iterator[str]:
                 target /= "index.html"
             if not target.is_file() or (anchor and target in pages and anchor not in pages[target].anchors):
                 yield f"{path.relative_to(site)}: {link}"
+
+
+def described(package: str) -> Iterator[tuple[str, str]]:
+    """What a package promises, and the public methods of its classes, with their docstrings."""
+    module = import_module(package)
+    for name in module.__all__:
+        promised = getattr(module, name)
+        yield name, promised.__doc__ or ""
+        for member, value in vars(promised).items() if inspect.isclass(promised) else ():
+            function = getattr(value, "__func__", getattr(value, "fget", value))
+            if inspect.isfunction(function) and not member.startswith("_") and "pointsman" in function.__module__:
+                yield f"{name}.{member}", function.__doc__ or ""
+
+
+def words(text: str) -> str:
+    """A text without its markup and line breaks."""
+    return " ".join(re.findall(r"\w+", text))
+
+
+def not_shown(pages: Iterator[Page]) -> set[str]:
+    """The lines of docstrings that stand on none of the pages, apart from names that are typeset otherwise."""
+    shown = words(" ".join(page.text for page in pages))
+    missing = set()
+    for package in ("pointsman", *ADAPTERS):
+        for name, docstring in described(package):
+            for line in inspect.cleandoc(docstring).splitlines():
+                entry = re.sub(r"^ +[\w., ]+: ", "", line)  # an argument or an error, and what is said of it
+                if not re.match(r"\w+:$|```", line) and words(entry) not in shown:
+                    missing.add(f"{name}: {line.strip()}")
+    return missing
 
 
 def loaded(name: str) -> ModuleType:
@@ -146,6 +182,22 @@ def test_every_promised_name_is_in_the_reference(built: tuple[Path, str]) -> Non
     for package in ADAPTERS:
         promised = {f"{package}.{name}" for name in import_module(package).__all__}
         assert promised and promised <= anchors
+
+
+@needs_mkdocs
+def test_every_line_of_a_docstring_is_in_the_reference(built: tuple[Path, str]) -> None:
+    """A section that the parser doesn't understand is dropped without a word."""
+    pages = (Page(path.read_text("utf-8")) for path in (built[0] / "reference").glob("*.html"))
+    assert not_shown(pages) == set()
+
+
+@needs_mkdocs
+def test_a_line_that_was_dropped_is_found(built: tuple[Path, str]) -> None:
+    """Here those that stand on another page of the reference than the one that is read."""
+    pages = (Page(path.read_text("utf-8")) for path in [built[0] / "reference" / "client.html"])
+    missing = not_shown(pages)
+    assert any(line.startswith("Router.decide: ") for line in missing)
+    assert not any(line.startswith("Client.converse: ") for line in missing)
 
 
 def test_the_help_of_the_commands_is_the_one_that_is_shown() -> None:

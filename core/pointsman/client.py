@@ -105,7 +105,8 @@ class Client:
         """As boto3's; the stream's metadata event has the trace under `pointsman`. `session` as for `converse`.
 
         Raises:
-            As `converse`; after the first event also while the stream is read.
+            InvalidRequestError, NoEligibleModelError, RouterNotFoundError, botocore.exceptions.ClientError: as `converse`;
+                after the first event also while the stream is read.
         """
         drive = _Drive(self, request, session, streaming=True)
         raw = drive.call_until_answered(self._client.converse_stream)

@@ -115,7 +115,7 @@ class ChatPointsman(ChatBedrockConverse):
         `model` is another model than its own; `changes` are fields that differ.
 
         Raises:
-            As the constructor.
+            RouterNotFoundError, InvalidRequestError, pydantic.ValidationError: as the constructor.
         """
         of_one_model = frozenset() if model in (None, other.model_id) else _OF_ONE_MODEL
         kept = {name: getattr(other, name) for name in other.model_fields_set - of_one_model - changes.keys()}

@@ -37,7 +37,6 @@ HAIKU, SONNET = "us.anthropic.claude-haiku-5-5", "us.anthropic.claude-sonnet-5-5
 SECRET = "Xylotheque"
 HELLO = [{"role": "user", "content": [{"text": f"Where is the {SECRET} of Kassel?"}]}]
 SYSTEM = [{"text": f"The {SECRET} is a library of wood. " * 300}]
-DASHBOARD = Path(__file__).parent.parent / "docs" / "grafana-dashboard.json"
 
 
 class Told:
@@ -596,68 +595,3 @@ def test_every_log_call_of_the_core_is_structured() -> None:
             )
     assert len(calls) >= 9
     assert [call for call in calls if "extra=" not in call] == []
-
-
-# --- the dashboard ----------------------------------------------------------------------------------------------
-
-
-def names_for_prometheus(told: Told) -> set[str]:
-    """As OpenTelemetry's exporter for Prometheus names what was recorded."""
-    suffixes = {"s": "_seconds"}
-    data, names = told.reader.get_metrics_data(), set()
-    for scoped in data.resource_metrics[0].scope_metrics if data else ():
-        for metric in scoped.metrics:
-            name = metric.name.replace(".", "_") + suffixes.get(metric.unit, "")
-            is_sum = type(metric.data).__name__ == "Sum"
-            names |= {f"{name}_total"} if is_sum else {f"{name}_{part}" for part in ("bucket", "sum", "count")}
-    return names
-
-
-def labels_for_prometheus(told: Told) -> set[str]:
-    """The labels that any of our data points has."""
-    return {key.replace(".", "_") for points in told.metrics().values() for point in points for key in point.attributes}
-
-
-def test_the_dashboard_asks_for_what_is_exported(client: Client, endpoint: LocalEndpoint, told: Told) -> None:
-    """Every metric and label of its queries is one that a request or an alarm leaves."""
-    for _ in range(2):
-        client.converse(modelId=ROUTER, system=SYSTEM, messages=HELLO)
-    endpoint.faults.inject("throttle")
-    with pytest.raises(ClientError):
-        client.converse(modelId=HAIKU, messages=HELLO)
-    list(client.converse_stream(modelId=HAIKU, messages=HELLO)["stream"])
-    metrics, labels = names_for_prometheus(told), labels_for_prometheus(told) | {"le"}
-    queries = [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", ())]
-    asked = {name for query in queries for name in re.findall(r"\b(?:pointsman|gen_ai)_\w+(?=[{\[])", query)}
-    grouped = {
-        label.strip()
-        for query in queries
-        for found in re.findall(r"by \(([^)]*)\)|\{([^}]*)\}", query)
-        for label in re.split(r",", re.sub(r'[=!~]+"[^"]*"', "", found[0] or found[1]))
-    }
-    assert len(queries) >= 8 and len(asked) >= 7
-    assert asked <= metrics
-    assert grouped - {""} <= labels
-
-
-def dashboard() -> Any:
-    """The file."""
-    return json.loads(DASHBOARD.read_text("utf-8"))
-
-
-def test_the_dashboard_is_one() -> None:
-    """What Grafana needs to load it: panels with ids of their own, side by side, their data from a variable."""
-    board = dashboard()
-    panels = board["panels"]
-    assert board["title"] and board["uid"] and board["schemaVersion"] >= 36 and board["time"]
-    assert len({panel["id"] for panel in panels}) == len(panels) >= 7
-    cells: Counter[tuple[int, int]] = Counter()
-    for panel in panels:
-        assert {"id", "type", "title", "gridPos", "datasource", "fieldConfig", "options", "targets"} <= panel.keys()
-        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24
-        cells.update((place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"]))
-    assert set(cells.values()) == {1}
-    assert [one["name"] for one in board["templating"]["list"] if one["type"] == "datasource"] == ["datasource"]

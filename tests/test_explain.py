@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections import Counter
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from broken_conversations import (
@@ -24,8 +27,9 @@ from broken_conversations import (
     user,
 )
 
-from pointsman import Catalog, Client, TraceLog
+from pointsman import Catalog, Client, TraceLog, Usage
 from pointsman.cache import Ledger, place
+from pointsman.cache.misses import RefusedPoint
 from pointsman.cache.placement import weighed
 from pointsman.cache.returns import SPANS, Returns
 from pointsman.cache.reuse import Reuse
@@ -39,6 +43,8 @@ from pointsman.local import LocalEndpoint
 from pointsman.prompt import Prompt
 from pointsman.tokens import EstimatedTokens
 
+HAIKU_4_5 = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+HOUR = {"cachePoint": {"type": "default", "ttl": "1h"}}
 NOVA, LLAMA = "amazon.nova-pro-v1:0", "meta.llama3-1-70b-instruct-v1:0"
 CATALOG = Catalog.default()
 
@@ -63,13 +69,16 @@ def annotated(one: Request, model: str = HAIKU, **options: Any) -> Annotated:
 
 @pytest.mark.parametrize("broken", TEN, ids=lambda broken: broken.name)
 def test_what_broke_the_cache_is_named_first(tmp_path: Path, broken: Broken) -> None:
-    """The cause, its place, the first request that it broke; it cost something, and nothing else is named."""
+    """The cause, its place, the first request that it broke, and nothing else; it cost something, if it was billed."""
     told = explained(tmp_path, *broken.requests(True))
     assert told.broken
     first = told.findings[0]
     assert (first.cause.what, first.cause.where, first.requests[0]) == (broken.what, broken.where, broken.first)
-    assert first.lost_tokens > 250
-    assert first.lost is not None and first.lost > 0
+    if broken.what == "refused point":
+        assert (first.lost_tokens, first.lost) == (0, None)
+    else:
+        assert first.lost_tokens > 250
+        assert first.lost is not None and first.lost > 0
     assert len(told.findings) == 1
     assert first.cause.advice.endswith(".")
 
@@ -115,6 +124,133 @@ def test_what_bedrock_refuses_comes_before_what_is_dearer(tmp_path: Path) -> Non
     found = explained(tmp_path, *requests).findings
     assert [one.cause.what for one in found] == ["refused point", "a timestamp"]
     assert found[0].lost_tokens < found[1].lost_tokens
+
+
+def test_a_refused_request_is_neither_billed_nor_cached(tmp_path: Path) -> None:
+    """What is sent after it has nothing to read; and a request that was billed was not refused."""
+    content = [POINT, *messages(1)[0]["content"]]
+    requests = [request(0, messages=[{"role": "user", "content": content}]), request(1)]
+    first, second = explained(tmp_path, *requests).passed
+    assert first.cause is not None and isinstance(first.cause.reason, RefusedPoint)
+    assert (first.usage, second.usage.cache_read_tokens, second.cause) == (Usage(), 0, None)
+    billed = read_log(_lines(tmp_path / "log.jsonl", *requests), skipped=Counter())
+    billed[0] = billed[0]._replace(recorded=billed[0].recorded._replace(usage=Usage(input_tokens=3_000)))
+    (told,) = causes_of(billed[:1]).conversations
+    assert not told.broken
+
+
+def _document_then_point() -> Request:
+    document = {"document": {"format": "txt", "name": "a", "source": {"text": RULES}}}
+    return {"messages": [{"role": "user", "content": [document, POINT, {"text": "Why?"}]}]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "model", "where", "says"),
+    [
+        ({"system": [POINT, {"text": RULES}]}, HAIKU, "", "right behind a block, and one only"),
+        ({"system": [{"text": RULES}, POINT, POINT]}, HAIKU, "", "right behind a block, and one only"),
+        (_document_then_point(), HAIKU, "messages", "Put it behind a text"),
+        ({"system": [{"text": RULES}, POINT] * 5}, HAIKU, "system", "Leave out those between"),
+        ({"system": [{"text": RULES}, POINT, {"text": RULES}, HOUR]}, HAIKU, "system", "no point a longer TTL"),
+        ({"system": [{"text": RULES}, HOUR]}, NOVA, "system", "no point a longer TTL"),
+        ({"toolConfig": {"tools": [tool("fares"), POINT]}}, NOVA, "tools", "at the end of the system prompt, or of"),
+    ],
+)
+def test_what_is_advised_fits_the_refusal(tmp_path: Path, changed: Request, model: str, where: str, says: str) -> None:
+    """Each of Bedrock's rules has a remedy of its own."""
+    (finding,) = explained(tmp_path, request(0, **changed), request(1), model=model).findings
+    assert (finding.cause.what, finding.cause.where, finding.requests) == ("refused point", where, (0,))
+    assert "refused (400)" in finding.cause.advice and says in finding.cause.advice
+    assert "became" not in finding.cause.advice
+
+
+def long_chat(turn: int) -> list[Request]:
+    """A history of which each turn alone is worth a cache point."""
+    return [one for n in range(turn) for one in (user(f"{n}? {RULES}"), assistant(f"{n}. {RULES}"))] + [user("Why?")]
+
+
+@pytest.mark.parametrize(
+    ("pointed", "what", "first"),
+    [(range(9), "not written", 2), ((0,), "no point", 1)],
+    ids=["system only", "once only"],
+)
+def test_a_history_that_no_point_caches_is_told(tmp_path: Path, pointed: Iterable[int], what: str, first: int) -> None:
+    """The caller's points stand behind the system prompt only: what grows behind it is paid for in full each time."""
+    requests = [
+        request(turn, system=[{"text": RULES}, *[POINT] * (turn in pointed)], messages=long_chat(turn))
+        for turn in range(9)
+    ]
+    (finding,) = explained(tmp_path, *requests).findings
+    assert (finding.cause.what, finding.requests[0]) == (what, first)
+    assert finding.cause.advice.endswith("Put a cache point at the end of the last message.")
+    assert finding.requests == tuple(range(first, 9))
+
+
+def test_short_chats_are_not_broken(tmp_path: Path) -> None:
+    """There is nothing to cache in them, nor would there be with a little more."""
+    chats = [request(turn, toolConfig={}, system=[], messages=[user(f"Hello {turn}")]) for turn in range(3)]
+    assert not explained(tmp_path, *chats).broken
+    log = read_log(_lines(tmp_path / "log.jsonl", *chats), skipped=Counter())
+    assert not any(one.broken for one in causes_of(log).conversations)
+
+
+def test_a_first_request_loses_nothing(tmp_path: Path) -> None:
+    """Nothing could have written what it might have read; a later one loses what was sent before, and no more."""
+    told = explained(tmp_path, *[request(turn) for turn in range(3)], model=HAIKU_4_5)
+    (finding,) = told.findings
+    assert (finding.cause.what, finding.requests) == ("below minimum", (1, 2))
+    assert finding.lost_tokens == sum(one.usage.input_tokens for one in told.passed[:2])
+
+
+def test_a_change_beside_a_switch_or_a_passed_ttl_is_told_too(tmp_path: Path) -> None:
+    """Each would have been enough; in a log it stays one conversation."""
+    stamped = TEN[0].requests(True)
+    late = [{**one, "at": one["at"] + 7200.0 * (turn >= 3)} for turn, one in enumerate(stamped)]
+    switched = [{**one, "modelId": SONNET if turn == 3 else HAIKU} for turn, one in enumerate(stamped)]
+    for requests, what in ((late, "TTL passed"), (switched, "model switched")):
+        found = {one.cause.what: one for one in explained(tmp_path, *requests).findings}
+        assert set(found) == {what, "a timestamp"}
+        assert found[what].requests == (3,) and found["a timestamp"].requests == (1, 2, 4)
+        assert "Besides, block 1 of system differs: a timestamp." in found[what].cause.advice
+    (told,) = causes_of(read_log(_lines(tmp_path / "log.jsonl", *late), skipped=Counter())).conversations
+    assert len(told.passed) == 5
+
+
+def test_requests_of_one_moment_have_not_waited_for_each_other(tmp_path: Path) -> None:
+    """A log tells when they came, and all of them wrote."""
+    requests = [request(0, system=[{"text": RULES}, POINT], messages=[user(f"And {n}?")]) for n in range(3)]
+    log = read_log(_lines(tmp_path / "log.jsonl", *requests), skipped=Counter())
+    usage = Usage(input_tokens=3_200, cache_write_tokens=3_189)
+    log = [one._replace(recorded=one.recorded._replace(usage=usage)) for one in log]
+    found = [finding for one in causes_of(log).conversations for finding in one.findings]
+    assert [one.cause.what for one in found] == ["written concurrently"] * 2
+
+
+def _with_ids(turn: int) -> list[Request]:
+    """Tool results whose ids are made anew with each request."""
+    told = messages(turn + 1)
+    for number, one in enumerate(told[2::2]):
+        one["content"] = [{"text": f"Request {UUID(int=7**40 * (turn * 9 + number))}. {RULES[:2_000]}"}]
+    return told
+
+
+def _shortened(turn: int) -> list[Request]:
+    told = messages(turn + 1)
+    if turn >= 3:
+        told[1] = assistant("(shortened)")
+    return told
+
+
+@pytest.mark.parametrize(
+    ("history", "what", "requests"), [(_with_ids, "an id", (2, 3, 4)), (_shortened, "a rewritten history", (3,))]
+)
+def test_a_history_that_breaks_is_one_conversation_in_a_log_too(
+    tmp_path: Path, history: Callable[[int], list[Request]], what: str, requests: tuple[int, ...]
+) -> None:
+    """Found by its texts, as where it is declared to be one."""
+    path = _lines(tmp_path / "log.jsonl", *[request(turn, messages=history(turn)) for turn in range(5)])
+    (told,) = causes_of(read_log(path, skipped=Counter())).conversations
+    assert [(one.cause.what, one.requests) for one in told.findings] == [(what, requests)]
 
 
 # --- where two requests part --------------------------------------------------------------------------------------
@@ -164,6 +300,17 @@ def test_what_is_lost_costs_a_write_instead_of_a_read(tmp_path: Path) -> None:
         ("Today: 24 November", "Today: 25 November", "a timestamp", None),
         ("Date 2026-11-24.", "Date 2026-12-24.", "a timestamp", None),
         ("At 1795511111 sharp", "At 1795511171 sharp", "a timestamp", None),
+        ("ts=1795511111.123;", "ts=1795511171.123;", "a timestamp", None),
+        ("As of 2026/11/24.", "As of 2026/11/25.", "a timestamp", None),
+        ("Today is Monday.", "Today is Tuesday.", "a timestamp", None),
+        ("Stamp 20261124T091000Z", "Stamp 20261124T091100Z", "a timestamp", None),
+        ("現在は2026年11月24日です", "現在は2026年11月25日です", "a timestamp", None),
+        ("Heute ist der 3. März 2026", "Heute ist der 4. März 2026", "a timestamp", None),
+        ("It is 1 o'clock PM.", "It is 2 o'clock PM.", "a timestamp", None),
+        ("nonce ab12", "nonce cd34", "an id", None),
+        ("You have 2 decisions left", "You have 3 decisions left", "a number", None),
+        ("Track 2 is free until 9:15", "Track 3 is free until 9:15", "a number", None),
+        ("You may go on Monday", "You may go on foot", None, None),
         ("Session id: a81f3", "Session id: 77c0e", "an id", None),
         ("Trace req_8f3kQ2x91b.", "Trace req_7a0pL4y88c.", "an id", None),
         ("Call 17 of many", "Call 18 of many", "a number", None),
@@ -238,6 +385,64 @@ def test_what_was_done_to_the_items_is_told(
     assert found.advice.endswith(".")
 
 
+def test_two_causes_are_both_told(tmp_path: Path) -> None:
+    """The first breaks the cache; once it is mended, the next one would."""
+    before, after = (
+        request(
+            turn,
+            toolConfig={"tools": [tool(name) for name in ("departures", *others)]},
+            system=[{"text": f"Request {UUID(int=7**40 + turn)}. {RULES}"}, {"text": f"Now: 9:1{turn}"}],
+            messages=[user(f"In {word}."), *messages(2)[1:]],
+        )
+        for turn, others, word in ((1, ("arrivals", "fares"), "brief"), (2, ("fares", "arrivals"), "short"))
+    )
+    found = part(tmp_path, before, after)
+    assert (found.what, found.where) == ("a reordered tool", "block 1 of tools")
+    assert [(one.where, one.what) for one in found.further] == [
+        ("block 0 of system", "an id"),
+        ("block 1 of system", "a timestamp"),
+        ("block 0 of messages (message 0)", "a rewritten history"),
+    ]
+    assert found.behind.startswith("Behind it, block 0 of system differs too: an id; block 1 of system")
+    assert len(found.to_dict()["further"]) == 3
+    assert explained(tmp_path, before, after).findings[0].cause.advice.endswith(found.behind)
+    assert part(tmp_path, request(1), request(1, messages=[user("Hi."), *messages(2)[1:]])).behind == ""
+
+
+@pytest.mark.parametrize("kind", ["image", "document"])
+def test_other_bytes_are_told_as_such(tmp_path: Path, kind: str) -> None:
+    """Not as the hash that stands for them, nor where in it."""
+    before, after = (
+        {kind: {"format": "png", "name": "a", "source": {"bytes": b64encode(f"PNG {n}".encode()).decode()}}}
+        for n in range(2)
+    )
+    requests = [
+        request(
+            turn, messages=[{"role": "user", "content": [one, *messages(1)[0]["content"]]}, *messages(turn + 1)[1:]]
+        )
+        for turn, one in enumerate((before, after))
+    ]
+    found = part(tmp_path, *requests)
+    assert (found.what, found.found) == (f"another {kind}", None)
+    assert "same bytes" in found.advice
+    assert "excerpts" not in found.to_dict(show_text=True)
+
+
+def test_one_cause_is_listed_once(tmp_path: Path) -> None:
+    """By the place where requests part, though what was lost stood elsewhere."""
+    names = ("departures", "arrivals", "platforms")
+    requests = [
+        request(
+            turn,
+            toolConfig={"tools": [tool(name) for name in names[turn % 3 :] + names[: turn % 3]]},
+            system=[{"text": f"Now 9:1{turn}. {RULES}"}],
+        )
+        for turn in range(5)
+    ]
+    told = explained(tmp_path, *requests).findings
+    assert {(one.cause.what, one.requests) for one in told} == {("a reordered tool", (1, 2)), ("a timestamp", (3, 4))}
+
+
 def test_blocks_that_are_split_into_other_messages_are_no_setting(tmp_path: Path) -> None:
     """All blocks are the same, and so is what stands beside them."""
     split = [*messages(3)[:2], user(""), *messages(3)[2:]]
@@ -246,12 +451,27 @@ def test_blocks_that_are_split_into_other_messages_are_no_setting(tmp_path: Path
     assert (found.what, found.block) == ("the same blocks in other messages", 3)
 
 
-def test_another_question_breaks_nothing(tmp_path: Path) -> None:
-    """It is told where the two part all the same."""
-    told = explained(tmp_path, request(1), request(1, messages=[*messages(2)[:2], user("Another one?")]))
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("And section 1?", "Another one?"), ("And section 1?", "And section 2?"), ("Is it 9:15?", "Is it 9:16?")],
+)
+def test_another_question_breaks_nothing(tmp_path: Path, before: str, after: str) -> None:
+    """It is told where the two part all the same; a number or a time in a question is no fault of it."""
+    requests = [request(1, messages=[*messages(2)[:2], user(text)]) for text in (before, after)]
+    told = explained(tmp_path, *requests)
     assert not told.broken
-    assert told.passed[1].parting is not None
+    assert told.passed[1].parting is not None and told.passed[1].parting.what == "another question"
     assert told.passed[1].usage.cache_read_tokens > 0
+
+
+def test_another_question_with_the_same_words_behind_it_breaks_nothing(tmp_path: Path) -> None:
+    """One picture after another, each with the same long instruction."""
+    images = [{"image": {"format": "png", "source": {"bytes": b64encode(f"PNG {n}".encode()).decode()}}} for n in "ab"]
+    content = [[image, {"text": f"Describe it. {RULES}"}] for image in images]
+    requests = [request(turn, messages=[{"role": "user", "content": content[turn]}]) for turn in range(2)]
+    assert not explained(tmp_path, *requests).broken
+    log = read_log(_lines(tmp_path / "log.jsonl", *requests), skipped=Counter())
+    assert not any(one.broken for one in causes_of(log).conversations)
 
 
 # --- the annotated outline ----------------------------------------------------------------------------------------
@@ -289,7 +509,7 @@ def test_each_reason_is_told() -> None:
     assert _why(annotated(one), "tools").startswith("below the minimum: ")
     assert "takes no cache point in tools" in _why(annotated(one, NOVA), "tools")
     assert "does not cache" in _why(annotated(one, LLAMA), "system")
-    assert "no cut" in _why(annotated(one), "system")
+    assert "not needed" in _why(annotated(one), "system")
     assert "later prompts may part" in _why(annotated(one), "system", 1)
     assert _why(annotated(one), "messages").startswith("pays: back with ")
     document = {"document": {"format": "txt", "name": "rules", "source": {"text": RULES}}}
@@ -427,7 +647,7 @@ def test_our_own_traces_tell_where_without_any_text(
         ('{"messages": [{"role": "user", "content": [{}]}]}', "messages[0].content is no list of blocks"),
         ('{"messages": [{"role": "me", "content": []}]}', "a message has the role 'me'"),
         ('{"messages": [{"role": "user", "content": [{"cachePoint": {"ttl": "2h"}}]}]}', "the ttl '2h'"),
-        ('{"at": "soon", "messages": []}', "could not convert string to float"),
+        ('{"at": "soon", "messages": []}', "at is no time"),
     ],
 )
 def test_what_is_no_request_is_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -441,8 +661,6 @@ def test_what_is_no_request_is_refused(tmp_path: Path, text: str, says: str) -> 
 
 def test_bytes_are_counted_as_what_they_are(tmp_path: Path) -> None:
     """JSON has them in base64, a third longer."""
-    from base64 import b64encode
-
     path = tmp_path / "request.json"
     document = {"format": "txt", "name": "a", "source": {"bytes": b64encode(RULES.encode()).decode()}}
     path.write_text(json.dumps({"messages": [{"role": "user", "content": [{"document": document}]}]}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from pointsman.cli import main
 
 NOVA = "amazon.nova-pro-v1:0"
 SECRET = "Sesame opens the door."
+ROUTER = "arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/anthropic.claude:1"
 
 Cli = Callable[..., str]
 
@@ -107,6 +109,44 @@ class TestOneRequest:
         assert "takes no cache point in tools" in told["blocks"][0]["why"]
         assert told["blocks"][-1]["prefix_tokens"] == told["tokens"]
 
+    def test_its_price_is_told_with_and_without_the_cache(self, cli: Cli) -> None:
+        """By the prices that are named, if there are any; without output."""
+        path = write("one.json", request(0))
+        told = json.loads(cli(path, "--price", f"{HAIKU}=1000,0,100,1250,2000", "--json"))
+        written = told["blocks"][-1]["prefix_tokens"]
+        assert float(told["first_call_usd"]) == pytest.approx(written * 0.002)
+        assert float(told["next_call_usd"]) == pytest.approx(written * 0.0001)
+        assert "for the first call" in cli(path) and "for the same again within the TTL" in cli(path)
+
+    def test_the_rules_are_told_in_json_too(self, cli: Cli) -> None:
+        """All that the table goes by."""
+        told = json.loads(cli(write("one.json", request(0)), "--json"))
+        assert (told["known"], told["minimum_tokens"], told["max_points"]) == (True, 512, 4)
+        assert told["ttls"] == ["5m", "1h"]
+
+    def test_what_cant_be_counted_has_no_price(self, cli: Cli) -> None:
+        """Unknown isn't zero."""
+        image = {"image": {"format": "png", "source": {"bytes": "iVBORw0KGgo="}}}
+        path = write("one.json", request(0, messages=[{"role": "user", "content": [image]}]))
+        assert json.loads(cli(path, "--json"))["first_call_usd"] is None
+        assert "USD  " not in cli(path)
+
+    def test_chances_are_explained_where_there_are_any(self, cli: Cli) -> None:
+        """And not below a short prompt."""
+        assert "Chances are those" in cli(write("one.json", request(0)))
+        assert "Chances are those" not in cli(write("short.json", {"modelId": HAIKU, "messages": [user("Hi")]}))
+
+    @pytest.mark.parametrize("arguments", [(), ("--show-text",)])
+    def test_it_can_be_read_in_a_narrow_terminal(
+        self, cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    ) -> None:
+        """What is long stands below each block."""
+        monkeypatch.setenv("COLUMNS", "80")
+        lines = cli(write("one.json", request(2)), *arguments).splitlines()
+        assert max(len(line.rstrip()) for line in lines if not line.startswith("USD")) <= 80
+        rows = [line.split() for line in lines if line.split()[:1] and line.split()[0].isdigit()]
+        assert [row[1] for row in rows] == ["tools"] * 3 + ["system"] * 2 + ["messages"] * 5
+
     def test_the_callers_points_are_told_as_his(self, cli: Cli) -> None:
         """With their TTL."""
         system = [{"text": RULES}, {"cachePoint": {"type": "default", "ttl": "1h"}}]
@@ -159,6 +199,22 @@ class TestDiff:
         pointed = request(0, system=[{"text": RULES}, POINT])
         assert "as the requests hold them" in cli("--diff", write("a.json", pointed), "b.json")
 
+    def test_made_up_times_are_said_to_be(self, cli: Cli) -> None:
+        """And not shown as if they had been told."""
+        lacking = [{name: value for name, value in request(turn).items() if name != "at"} for turn in range(2)]
+        path = write("list.json", lacking)
+        assert "No times are told: taken 1 second apart, so that no TTL passes." in cli(path)
+        assert " 1 s " not in cli(path)
+        assert json.loads(cli(path, "--json"))["times"] == "assumed"
+        write("list.json", [request(0), lacking[1]])
+        assert "1 of 2 requests tell no time: taken 1 second after the one before." in cli(path)
+
+    def test_the_model_has_a_column_where_there_are_several(self, cli: Cli) -> None:
+        """Each request has its price."""
+        one = cli("--diff", write("a.json", request(0)), write("b.json", request(1)))
+        assert " model " not in one and " USD " in one
+        assert " model " in cli("--diff", "a.json", write("b.json", request(1, modelId=NOVA)))
+
     def test_an_unknown_price_is_told_as_unknown(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The model doesn't cache as far as anybody knows, which is the cause."""
         paths = [write(f"{turn}.json", request(turn)) for turn in range(2)]
@@ -197,6 +253,66 @@ class TestLogs:
         assert told["replays"]["pointsman"]["requests"] == 10
         assert [one["broken"] for one in told["conversations"]] == [False]
 
+    def test_what_is_written_now_has_a_bill_of_its_own(self, cli: Cli) -> None:
+        """In the table, and in the line above it."""
+        pointed = [request(turn, system=[{"text": RULES}, POINT]) for turn in range(3)]
+        told = cli(write("log.jsonl", pointed))
+        assert any(line.startswith(" as written ") for line in told.splitlines())
+        (bill,) = [line for line in told.splitlines() if line.startswith("Bill ")]
+        assert re.search(r"no caching [\d.]+, as written [\d.]+, best usual placement \(.+\) [\d.]+, pointsman", bill)
+        assert ", as written" not in cli(write("log.jsonl", [request(turn) for turn in range(3)]))
+
+    def test_each_call_is_told(self, cli: Cli) -> None:
+        """With its conversation, what it read and wrote, and what it cost; of many, the first."""
+        told = cli(write("log.jsonl", [request(turn) for turn in range(3)]))
+        assert re.search(r" 2 +1 +[\d,]+ +[\d,]+ +[\d,]+ +0\.\d{6}", told)
+        assert "2 more; --json has all." in cli(write("log.jsonl", [request(turn % 5) for turn in range(22)]))
+
+    def test_several_files_are_told_together(self, cli: Cli) -> None:
+        """Documents, lists, logs, and folders; as one conversation only if they are."""
+        Path("logs").mkdir()
+        Path("logs/one.json").write_text(json.dumps(request(0), indent=1))
+        Path("logs/two.json").write_text(json.dumps([request(1), request(2)], indent=1))
+        other = request(0, toolConfig=None, system=[], messages=[user("Who are you?")])
+        paths = ["logs", write("log.jsonl", [request(3), request(4)]), write("other.json", other)]
+        assert "6 in 2 conversations" in cli(*paths)
+        assert "5 in 1 conversation" in cli(*paths[:2])
+
+    def test_a_line_that_was_half_written_is_passed_over(self, cli: Cli) -> None:
+        """And said to be."""
+        path = write("log.jsonl", [request(0), request(1)])
+        Path(path).write_text(Path(path).read_text() + json.dumps(request(2))[:99])
+        told = cli(path)
+        assert "2 in 1 conversation" in told
+        for shown in (told, cli("--diff", path)):
+            assert "Passed over: 1 request, they are no JSON." in shown
+
+    def test_the_usage_that_is_told_is_billed(self, cli: Cli) -> None:
+        """With the output; where there is none, that is said."""
+        usage = {"inputTokens": 20, "outputTokens": 900, "cacheReadInputTokens": 0, "cacheWriteInputTokens": 3100}
+        lines = [{"at": 60.0 * turn, "request": request(turn), "response": {"usage": usage}} for turn in range(2)]
+        told = cli(write("log.jsonl", lines))
+        assert "The log tells what 2 requests came to" in told and "No output is told" not in told
+        assert json.loads(cli("log.jsonl", "--json"))["replays"]["none"]["usage"]["output_tokens"] == 1800
+        assert "No output is told: the bills are of the prompts alone." in cli(write("b.jsonl", TEN[1].requests(False)))
+
+    def test_it_can_be_read_in_a_narrow_terminal(self, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The bills alone, each on one line."""
+        wide = cli(write("log.jsonl", TEN[0].requests(True)))
+        assert "over the bound" in wide
+        monkeypatch.setenv("COLUMNS", "80")
+        narrow = cli("log.jsonl")
+        assert "over the bound" not in narrow
+        assert max(len(line.rstrip()) for line in narrow.splitlines() if not line.startswith("Bill")) <= 80
+        assert re.search(r"^ tools-system-end-5m +0\.\d+ +\d+\.\d % *$", narrow, re.M)
+
+    def test_a_date_is_told_where_times_are_dates(self, cli: Cli) -> None:
+        """Seconds from the start of a log are none."""
+        broken = TEN[0].requests(True)
+        assert "began" not in cli(write("log.jsonl", broken))
+        dated = [{**one, "at": 1795511111 + one["at"]} for one in broken]
+        assert "2026-11-24 09:05" in cli(write("log.jsonl", dated))
+
     def test_without_a_price_the_causes_are_told(self, capsys: pytest.CaptureFixture[str]) -> None:
         """And why there are no bills."""
         path = write("log.jsonl", TEN[1].requests(True))
@@ -215,12 +331,22 @@ class TestRefused:
             (("missing.json",), "missing.json: it can't be read: No such file or directory"),
             (("empty.json",), "there is no request in it"),
             (("no.json",), "no.json: it is no request of Converse's shape: it has no messages"),
-            (("text.json",), "text.json, request 2: it is not of Converse's shape"),
+            (("text.json",), "text.json, request 2: messages is a text, and should be a list"),
+            (
+                ("routed.json",),
+                "prompt-router/anthropic.claude:1 names a prompt router, and each of its models",
+            ),
+            (("routed.jsonl",), "name one with --model, or give the log of what was invoked"),
+            (("one.json", "--model", ROUTER), "names a prompt router"),
+            (("one.json", "--model", "Anthropic Prompt Router"), "Anthropic Prompt Router names a prompt router"),
+            (("one.json", "--price", "x=1"), "--price 'x=1' is not of the form"),
+            (("void.jsonl",), "void.jsonl: there is nothing in it"),
+            (("nothing",), "nothing: no file in it ends in .json"),
             (("unnamed.json",), "the request names no model. Name one with --model."),
             (("--diff", "unnamed.json", "unnamed.json"), "a request names no model. Name one for all with --model."),
             (("unnamed.jsonl",), "a request names no model. Name one for all with --model."),
             (("--diff", "one.json"), "--diff compares at least two requests"),
-            (("bad.jsonl",), "bad.jsonl, line 2: it is no JSON"),
+            (("bad.jsonl",), "bad.jsonl, line 1: it is no JSON"),
             (("strange.jsonl",), "strange.jsonl, line 1: this is none of Pointsman's traces"),
         ],
     )
@@ -231,5 +357,9 @@ class TestRefused:
             write(name, told)
         write("unnamed.jsonl", [unnamed, unnamed])
         write("strange.jsonl", [{"a": 1}, {"a": 2}])
-        Path("bad.jsonl").write_text(f"{json.dumps(request(0))}\n{{\n")
+        write("routed.json", request(0, modelId=ROUTER))
+        write("routed.jsonl", [request(turn, modelId=ROUTER) for turn in range(2)])
+        Path("bad.jsonl").write_text("{\n{\n")
+        Path("void.jsonl").touch()
+        Path("nothing").mkdir()
         assert says in refused(*arguments)

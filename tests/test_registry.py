@@ -145,6 +145,16 @@ def test_an_edit_of_the_file_reaches_the_next_request(tmp_path: Path) -> None:
     assert (before.criteria.response_quality_difference, after.criteria.response_quality_difference) == (0.1, 0.25)
 
 
+def test_the_file_may_be_named_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell would have it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "routers.toml").write_text(
+        '[[router]]\nname = "own"\nmodels = ["amazon.nova-lite-v1:0"]\nfallback_model = "amazon.nova-pro-v1:0"\n'
+        "response_quality_difference = 0.1\n"
+    )
+    assert RouterRegistry(path="~/routers.toml").router("own") is not None
+
+
 def test_kept_routers_use_the_registrys_predictor() -> None:
     """The user's own, or the shipped heads."""
     own = ComplexityPredictor()

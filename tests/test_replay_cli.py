@@ -180,8 +180,14 @@ class TestRefused:
     def test_a_line_that_cant_be_read_is_named(self, refused: Cli, folder: Path) -> None:
         """By its number."""
         with (folder / "chat.jsonl").open("a") as file:
-            file.write('{"timestamp": 1\n')
-        assert "chat.jsonl, line 11: it is no JSON" in refused("chat.jsonl", "--model", SONNET)
+            file.write('{"timestamp": 1}\n')
+        assert "chat.jsonl, line 11: it has no 'input_length'" in refused("chat.jsonl", "--model", SONNET)
+
+    def test_a_line_that_was_half_written_is_passed_over(self, cli: Cli, folder: Path) -> None:
+        """And said to be."""
+        with (folder / "chat.jsonl").open("a") as file:
+            file.write('{"timestamp": 1')
+        assert "Passed over: 1 request, they are no JSON." in cli("chat.jsonl", "--model", SONNET)
 
     def test_a_log_without_a_usable_request_is_an_error(self, refused: Cli, traced: Path) -> None:
         """That says why."""

@@ -100,6 +100,7 @@ def test_a_trace_is_plain_json() -> None:
             "output_tokens": 100,
         },
         "advice_failures": ["routing: KeyError: 'x'"],
+        "session": None,
         "keep_alive": False,
     }
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from pointsman import Client, InvalidRequestError, Ledger, Router, RoutingCriteria, Trace, TraceLog
+import pointsman
+from pointsman import Catalog, Client, InvalidRequestError, Ledger, Router, RoutingCriteria, Trace, TraceLog
+from pointsman.evaluation.causes import Sent, causes_of
 from pointsman.evaluation.traffic import RecordedRequest, read_traffic
 from pointsman.local import LocalEndpoint
 
@@ -20,6 +22,7 @@ SONNET = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 SECRET = "The merger with Vandelay closes on Friday. "
 SYSTEM = [{"text": SECRET * 300}]
+HELLO = [{"role": "user", "content": [{"text": "Hello"}]}]
 
 
 @pytest.fixture
@@ -109,6 +112,16 @@ class TestWriting:
         assert request.usage is not None
         assert request.outline.tokens == request.usage.input_tokens > 0
 
+    def test_a_session_is_one_by_its_name_and_its_scope(self, path: Path, boto3_client: Any) -> None:
+        """Whatever its prompts look like; neither is in the log."""
+        client = Client(boto3_client, on_trace=TraceLog(path))
+        for tenant, question in (("acme", "Why?"), ("acme", "Who?"), ("bolt", "When?")):
+            with pointsman.session("thread-7", scope=tenant):
+                client.converse(modelId=SONNET, messages=[{"role": "user", "content": [{"text": question}]}])
+        first, second, other = read(path)
+        assert first.session == second.session != other.session
+        assert "thread-7" not in path.read_text() and "acme" not in path.read_text()
+
     def test_threads_and_writers_may_share_a_file(self, path: Path, endpoint: LocalEndpoint, boto3_client: Any) -> None:
         """Each line names only lines of its own writer."""
         clients = [Client(boto3_client, ledger=Ledger(key=b"same"), on_trace=TraceLog(path)) for _ in range(2)]
@@ -126,6 +139,14 @@ class TestWriting:
         path.rename(path.with_suffix(".1"))
         converse(client, endpoint, 2)
         assert [len(one.outline.blocks) for one in read(path)] == [2, 4]
+
+    def test_what_could_never_be_written_is_refused_at_once(self, tmp_path: Path) -> None:
+        """A folder that isn't there, and one in the file's place; nothing is made."""
+        with pytest.raises(InvalidRequestError, match=r"absent: no such folder for the log x\.jsonl"):
+            TraceLog(tmp_path / "absent" / "x.jsonl")
+        with pytest.raises(InvalidRequestError, match=r"is a folder\. Name a file"):
+            TraceLog(tmp_path)
+        assert not list(tmp_path.iterdir())
 
 
 class TestReading:
@@ -148,9 +169,7 @@ class TestReading:
     def test_failed_requests_are_passed_over(self, path: Path) -> None:
         """They cost nothing; a trace that knows no time gets the log's."""
         log = TraceLog(path, clock=lambda: 7.0)
-        trace = Trace(
-            asked=SONNET, model=Client(None).context.catalog.resolve(SONNET), invoked_model_id="x", status="x"
-        )
+        trace = Trace(asked=SONNET, model=Catalog.default().resolve(SONNET), invoked_model_id="x", status="x")
         log(replace(trace, status="failed"))
         log(replace(trace, status="closed early"))
         skipped: Counter[str] = Counter()
@@ -164,6 +183,18 @@ class TestReading:
         written.write_text("\n".join(map(json.dumps, told)))
         with pytest.raises(InvalidRequestError, match="line 2: it is of version 2; this Pointsman reads 1"):
             list(read_traffic(written))
+
+    @pytest.mark.parametrize(("key", "broken"), [(None, 0), (b"same", 1)])
+    def test_digests_of_other_keys_tell_of_no_change(
+        self, key: bytes | None, broken: int, path: Path, boto3_client: Any
+    ) -> None:
+        """The same prompt of another process looks changed throughout; with the same key, a change is one."""
+        for minute in (15, 16 if key else 15):
+            client = Client(boto3_client, ledger=Ledger(key=key), on_trace=TraceLog(path))
+            system = [{"text": "Be kind."}, {"text": f"It is 9:{minute}."}, *SYSTEM]
+            client.converse(modelId=SONNET, system=system, messages=HELLO)
+        told = causes_of([Sent(request) for request in read(path)])
+        assert sum(one.broken for one in told.conversations) == broken
 
     def test_a_conversation_goes_on_in_the_next_file(self, written: Path) -> None:
         """A log that was cut in two in the middle is read as one."""

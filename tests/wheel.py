@@ -33,6 +33,7 @@ for name in pointsman.__all__:
     if name != "ValkeyStore":
         getattr(pointsman, name)
 for package, extra in (
+    ("pointsman.local", "local"),
     ("langchain_pointsman", "langchain"),
     ("llama_index.llms.pointsman", "llama-index"),
     ("llama_index.retrievers.pointsman", "llama-index"),

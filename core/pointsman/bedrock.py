@@ -158,6 +158,24 @@ def configured_region(named: str | None = None) -> str | None:
     return found
 
 
+def check_region(region: str) -> str:
+    """The Region, if a partition of AWS has names like it, by the SDK's own data: one that is too new for that passes.
+
+    Raises:
+        InvalidRequestError: none has.
+    """
+    from botocore.exceptions import UnknownRegionError
+    from botocore.loaders import create_loader
+    from botocore.regions import EndpointResolver
+
+    try:
+        # Without a session, which can't be made where the configuration is broken.
+        EndpointResolver(create_loader().load_data("endpoints")).get_partition_for_region(region)
+    except UnknownRegionError as exc:
+        raise InvalidRequestError(f"unknown Region {region!r}. Name one of AWS, such as us-east-1.") from exc
+    return region
+
+
 def aws_session(*, region: str | None = None, endpoint_url: str | None = None) -> Session:
     """A session with the default chain of credentials and Region; both are looked up now.
 

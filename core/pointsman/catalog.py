@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from pointsman.errors import InvalidRequestError, PointsmanWarning
+from pointsman.errors import InvalidRequestError, PointsmanWarning, UnlistedModelWarning
 from pointsman.pricing import Price, published_price
 
 ProfileResolver = Callable[[str], str]
@@ -179,12 +179,7 @@ class Catalog:
             named = self._behind_profile(model_id)
         entry = self._entry(named) if named else None
         if entry is None:
-            warnings.warn(
-                f"model {model_id!r} is not in the catalogue: nothing is cached for it and its price is unknown. "
-                "Describe it with Catalog.with_model(Model(...)), or make the router of that name known to the client.",
-                PointsmanWarning,
-                stacklevel=2,
-            )
+            warnings.warn(UnlistedModelWarning(model_id), stacklevel=2)
             return Model(id=model_id, invoke_id=model_id, name=model_id, known=False)
         if (override := self._overrides.get(entry.id)) is not None:
             return replace(override, invoke_id=model_id)

@@ -47,6 +47,9 @@ class Client:
         on_trace: called with the `Trace` of every request that reached Bedrock, also of streams that were left.
         on_alarm: called with a `Drift` when far less is read from a model's cache than should be, once per episode.
         keep_alive: re-sends prefixes before their TTL ends, where that pays; may be shared by clients of one clock.
+
+    Raises:
+        InvalidRequestError: the client can't converse, or a router is none.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Client:
         on_alarm: Callable[[Drift], object] | None = None,
         keep_alive: KeepAlive | None = None,
     ) -> None:
+        _check_client(boto3_client)
         self._client = boto3_client
         self._clock = clock
         self._random = random or Random()
@@ -72,7 +76,7 @@ class Client:
         catalog = catalog or (routers.catalog if isinstance(routers, RouterRegistry) else Catalog.default())
         region = region_of(boto3_client)
         if not isinstance(routers, RouterRegistry):
-            routers = RouterRegistry(routers or (), catalog=catalog, region=region or "us-east-1")
+            routers = RouterRegistry(_checked(routers or ()), catalog=catalog, region=region or "us-east-1")
         ledger = ledger if ledger is not None else Ledger()
         self.context = Context(
             catalog=catalog,
@@ -105,8 +109,8 @@ class Client:
         """As boto3's; the stream's metadata event has the trace under `pointsman`. `session` as for `converse`.
 
         Raises:
-            InvalidRequestError, NoEligibleModelError, RouterNotFoundError, botocore.exceptions.ClientError: as `converse`;
-                after the first event also while the stream is read.
+            InvalidRequestError, NoEligibleModelError, RouterNotFoundError: nothing was sent.
+            botocore.exceptions.ClientError: as `converse`; after the first event also while the stream is read.
         """
         drive = _Drive(self, request, session, streaming=True)
         raw = drive.call_until_answered(self._client.converse_stream)
@@ -153,6 +157,25 @@ class Client:
         if name.startswith("__") or name == "_client":
             raise AttributeError(name)
         return getattr(self._client, name)
+
+
+def _check_client(client: Any) -> None:
+    if not any(callable(getattr(client, name, None)) for name in ("converse", "converse_stream", "invoke_model")):
+        raise InvalidRequestError(
+            f"the client is {client!r}, which has no converse. Give one of boto3: "
+            'pointsman.Client(boto3.client("bedrock-runtime")).'
+        )
+
+
+def _checked(routers: Iterable[Router]) -> tuple[Router, ...]:
+    found = tuple(routers)
+    for router in found:
+        if not isinstance(router, Router):
+            raise InvalidRequestError(
+                f"routers holds {router!r}, which is no Router. Give pointsman.Router(...); those that are there "
+                "already are named by the request's modelId."
+            )
+    return found
 
 
 def _call(name: str, callback: Callable[[_T], object] | None, value: _T) -> None:

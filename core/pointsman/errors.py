@@ -25,6 +25,17 @@ class PointsmanWarning(UserWarning):
     """What a user should know once, and may go on without: a model that the catalogue doesn't hold."""
 
 
+class UnlistedModelWarning(PointsmanWarning):
+    """The catalogue doesn't hold the model `model_id`."""
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(
+            f"model {model_id!r} is not in the catalogue: nothing is cached for it and its price is unknown. "
+            "Describe it with Catalog.with_model(Model(...)); a router of that name has to be one of the client's."
+        )
+        self.model_id = model_id
+
+
 class InvalidRequestError(PointsmanError, ValueError):
     """The request or an argument can't be used as it is. Nothing was sent."""
 

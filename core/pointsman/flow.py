@@ -165,10 +165,9 @@ def converse_flow(
     Raises:
         InvalidRequestError, NoEligibleModelError, RouterNotFoundError: before anything is yielded.
     """
-    story = _Story(request, context, streaming)
+    story = _Story(request, context, streaming, session)
     story.check()
-    if session is not None:
-        story.lay_documents(session, now)
+    story.lay_documents(now)
     models = story.route(now, draw)
     while True:
         model = models.pop(0)
@@ -188,7 +187,9 @@ def converse_flow(
 class _Story:
     """One request on its way. Collects what its trace will tell."""
 
-    def __init__(self, request: Mapping[str, Any], context: Context, streaming: bool) -> None:
+    def __init__(
+        self, request: Mapping[str, Any], context: Context, streaming: bool, session: Session | None = None
+    ) -> None:
         self.request = request
         self.context = context
         self.streaming = streaming
@@ -203,7 +204,7 @@ class _Story:
         self.at: float | None = None
         self.miss: MissReason | None = None
         self.drift: Drift | None = None
-        self._session: Session | None = None
+        self._session = session
         self._planned: Plan | None = None
         self._told: Told | None = None
         self._pointless: Model | None = None
@@ -214,11 +215,13 @@ class _Story:
         """Refuse what can't be meant, before anything is sent."""
         self.prompt.check()
 
-    def lay_documents(self, session: Session, now: float) -> None:
+    def lay_documents(self, now: float) -> None:
         """Put the session's documents where the cache can keep them, alike for every model that may answer."""
+        if (session := self._session) is None:
+            return
         planned = self._advise("documents", lambda: session.lay(self.prompt, economy=self._economy(), now=now))
         if isinstance(planned, Plan):
-            self._session, self._planned, self.prompt, self._told = session, planned, planned.prompt, planned.told
+            self._planned, self.prompt, self._told = planned, planned.prompt, planned.told
         else:
             self._told = planned
 
@@ -457,6 +460,7 @@ class _Story:
             miss=self.miss,
             drift=self.drift,
             documents=self._documents(),
+            session=self._session.digest(self.context.ledger.key) if self._session is not None else None,
         )
 
     def _invoked_model_id(self, model: Model) -> str:

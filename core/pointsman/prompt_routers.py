@@ -59,7 +59,7 @@ class PromptRouters:
 
     Args:
         region, account: name the routers' ARNs. A default router answers to its ARN in any Region and account.
-        path: a TOML file to keep created routers in; read again whenever it changes.
+        path: a TOML file to keep created routers in, `~` being the user's home; read again whenever it changes.
         now: gives the time of creation, timezone-aware.
 
     Raises:
@@ -79,7 +79,7 @@ class PromptRouters:
         self.region = region
         self.account = account
         self._now = now
-        self._file = Path(path) if path is not None else None
+        self._file = Path(path).expanduser() if path is not None else None
         self._read_at: float | None = None
         self._broken: InvalidRouterError | None = None
         self._custom: dict[str, RouterRecord] = {}

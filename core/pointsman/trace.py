@@ -36,6 +36,7 @@ class Trace:
     `documents` is what became of the session's documents, None where the prompt held none and none was waited for.
     `at` is when the call was sent, in seconds of the client's clock.
     `advice_failures` name the steps that went wrong, without which the call went out all the same.
+    `session` is a keyed digest of the session that the request belongs to, None if it was in none.
     `keep_alive`: nobody asked for it, it was sent to keep a prefix warm (see `pointsman.KeepAlive`).
     """
 
@@ -56,6 +57,7 @@ class Trace:
     miss: MissReason | None = None
     drift: Drift | None = None
     documents: Told | None = None
+    session: str | None = None
     keep_alive: bool = False
 
     @property
@@ -84,6 +86,7 @@ class Trace:
             "miss": self.miss.to_dict() if self.miss else None,
             "drift": self.drift.to_dict() if self.drift else None,
             "documents": self.documents.to_dict() if self.documents else None,
+            "session": self.session,
             "attempts": [attempt._asdict() for attempt in self.attempts],
             "usage": self.usage.to_dict() if self.usage else None,
             "cost": cost.to_dict() if cost else None,

@@ -17,6 +17,7 @@ from uuid import uuid4
 import orjson
 
 from pointsman.appending import append_line
+from pointsman.errors import InvalidRequestError
 from pointsman.outline import Block
 from pointsman.trace import Trace
 
@@ -37,19 +38,26 @@ class TraceLog:
     client = pointsman.Client(boto3.client("bedrock-runtime"), on_trace=pointsman.TraceLog("traffic.jsonl"))
     ```
 
-    A line holds the time, the model, cache points, usage, what quality was expected of each candidate, and of each
-    block its section, role, kind, tokens and keyed digest. Blocks that an earlier line holds are not repeated: the line
-    names that one, and how many blocks they have in common, so that a long session takes little more than what is new
-    in each request. Digests are keyed with the ledger's key: with one of your own
+    A line holds the time, the model, a keyed digest of the session, cache points, usage, what quality was expected of
+    each candidate, and of each block its section, role, kind, tokens and keyed digest. Blocks that an earlier line
+    holds are not repeated: the line names that one, and how many blocks they have in common, so that a long session
+    takes little more than what is new in each request. Digests are keyed with the ledger's key: with one of your own
     (`Ledger(key=...)`), sessions go on across restarts. Threads and processes may write to one file.
 
     Args:
         path: the file; made with the first line, in a folder that exists.
         clock: for traces that don't know their time.
+
+    Raises:
+        InvalidRequestError: there is no such folder, or the file is one.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path)
+        if not self.path.parent.is_dir():
+            raise InvalidRequestError(f"{self.path.parent}: no such folder for the log {self.path.name}.")
+        if self.path.is_dir():
+            raise InvalidRequestError(f"the log {self.path} is a folder. Name a file.")
         self._clock = clock
         self._writer, self._lines = uuid4().hex[:12], 0
         self._holders: OrderedDict[bytes, tuple[str, int]] = OrderedDict()
@@ -83,6 +91,7 @@ class TraceLog:
             "at": self._clock() if trace.at is None else trace.at,
             "asked": trace.asked,
             "model": trace.model.invoke_id,
+            "session": trace.session,
             "status": trace.status,
             "extends": extends,
             "blocks": [

@@ -11,12 +11,22 @@ from hypothesis import strategies as st
 
 from pointsman import Block, CachePoint, Catalog, Client, Ledger, Model, Outline, Placement, Usage
 from pointsman.cache import Case, Sending, SentPrompts, explain_miss
-from pointsman.cache.misses import Evicted, NotWritten, TTLPassed, WrittenConcurrently
+from pointsman.cache.misses import (
+    BelowMinimum,
+    Evicted,
+    MissReason,
+    NoPoint,
+    NotWritten,
+    PrefixChanged,
+    TTLPassed,
+    WrittenConcurrently,
+)
 from pointsman.outline import Prefix
 from pointsman.prompt import Prompt
 from pointsman.tokens import EstimatedTokens
 
 HAIKU = Catalog.default().resolve("us.anthropic.claude-haiku-5-5", region="us-east-1")
+NOVA = Catalog.default().resolve("amazon.nova-pro-v1:0", region="us-east-1")
 LLAMA = Catalog.default().resolve("meta.llama3-1-70b-instruct-v1:0", region="us-east-1")
 T0 = 1_800_000_000.0
 
@@ -110,6 +120,53 @@ def test_a_prefix_without_a_point_was_not_written() -> None:
     traffic.book(traffic.case(outline, now=T0, usage=usage(outline, written=0)))
     longer = conversation(2_000, 500, 100)
     assert explain_miss(traffic.case(longer, 2, now=T0 + 9, usage=usage(longer))) == NotWritten(tokens=2_500)
+
+
+@pytest.mark.parametrize(
+    ("points", "reason"),
+    [
+        ((0,), BelowMinimum(have=400, need=512, tokens=400)),
+        ((1,), NotWritten(tokens=2_500)),
+        ((), NotWritten(tokens=2_500)),
+    ],
+)
+def test_a_point_that_stands_too_early_is_below_the_minimum(points: tuple[int, ...], reason: MissReason) -> None:
+    """Though the prompt as a whole is long enough: nothing is cached behind the point."""
+    traffic, outline = Traffic(), conversation(400, 2_100)
+    traffic.book(traffic.case(outline, now=T0, usage=usage(outline, written=0)))
+    longer = conversation(400, 2_100, 100)
+    written = 2_500 if 1 in points else 0
+    case = traffic.case(longer, *points, now=T0 + 9, usage=usage(longer, written=written))
+    assert explain_miss(case) == reason
+
+
+def test_a_written_prefix_that_no_point_reads_is_told() -> None:
+    """This request holds no cache point, and the one before it did."""
+    traffic, outline = Traffic(), conversation(2_000, 500)
+    traffic.book(traffic.case(outline, 1, now=T0, usage=usage(outline)))
+    longer = conversation(2_000, 500, 100)
+    assert explain_miss(traffic.case(longer, now=T0 + 9, usage=usage(longer, written=0))) == NoPoint(tokens=2_500)
+
+
+def test_the_longest_ttl_is_the_models() -> None:
+    """Nova has five minutes only."""
+    traffic, outline = Traffic(NOVA), conversation(2_000, 500)
+    traffic.book(traffic.case(outline, 1, now=T0, usage=usage(outline)))
+    longer = conversation(2_000, 500, 100)
+    reason = explain_miss(traffic.case(longer, 2, now=T0 + 400, usage=usage(longer)))
+    assert reason == TTLPassed(tokens=2_500, idle_seconds=400.0, ttl="5m", longest_ttl="5m")
+
+
+def test_a_change_right_behind_what_was_read_is_told() -> None:
+    """What was read to the token ends where it was expected to, though a tenth more would be within the estimate."""
+    traffic = Traffic()
+    before = conversation(2_000, 150, 400, branch="a")
+    traffic.book(traffic.case(before, 0, 1, now=T0, usage=usage(before, written=2_150)))
+    blocks = conversation(2_000, 150, 400, 100, branch="b").blocks
+    hashes = [*(block.digest.ljust(16) for block in before.blocks), b"new".ljust(16)]
+    after = Outline.of_blocks(blocks)._replace(hashes=(hashes[0], b"changed".ljust(16), *hashes[2:]))
+    reason = explain_miss(traffic.case(after, 0, 3, now=T0 + 9, usage=usage(after, read=2_000)))
+    assert reason == PrefixChanged(tokens=2_150, section="messages", block=0)
 
 
 def test_a_request_whose_reply_came_later_still_wrote_concurrently() -> None:

@@ -22,6 +22,7 @@ from pointsman.cache.misses import (
     LookbackExceeded,
     MissReason,
     ModelSwitched,
+    NoPoint,
     NotWritten,
     PointsIgnored,
     PrefixChanged,
@@ -361,12 +362,14 @@ REASONS = [
     PrefixChanged(section="messages", block=9, tokens=4_000),
     ModelSwitched(previous=HAIKU, tokens=4_000),
     TTLPassed(idle_seconds=612.4, ttl="5m", tokens=4_000),
+    TTLPassed(idle_seconds=612.4, ttl="5m", longest_ttl="5m", tokens=4_000),
     LookbackExceeded(blocks=27, lookback_blocks=20, tokens=4_000),
     Unsupported(model=LLAMA),
     Unsupported(model="someone.something-v9:0", known=False),
     WrittenConcurrently(tokens=4_000),
     RefusedPoint(section="tools", why=f"{NOVA} takes no cache point in tools"),
     NotWritten(tokens=4_000),
+    NoPoint(tokens=4_000),
     AboveMaximum(have=32_213, most=20_000, tokens=32_213),
     PointsIgnored(have=1_500, need=1_024),
     PointsIgnored(have=1_500, need=None),
@@ -384,6 +387,13 @@ def test_a_reason_is_plain_json_with_a_sentence(reason: MissReason) -> None:
     assert told["explanation"] == str(reason)
     assert str(reason)[0].isupper() or str(reason).startswith(("meta.", "someone."))
     assert str(reason).endswith(".") and "None" not in str(reason)
+
+
+def test_a_longer_ttl_is_advised_only_where_the_model_has_one() -> None:
+    """Else a keep-alive is what helps."""
+    passed = TTLPassed(idle_seconds=612.4, ttl="5m")
+    assert "TTL 1h pays" in str(passed)
+    assert "keep-alive" in str(replace(passed, longest_ttl="5m")) and "1h" not in str(replace(passed, longest_ttl="5m"))
 
 
 def test_every_kind_is_tried_here() -> None:

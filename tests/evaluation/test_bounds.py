@@ -107,6 +107,14 @@ def test_bounds_computed_by_hand(
         ]
 
 
+def test_hindsight_places_nothing_where_that_is_cheapest() -> None:
+    """One prompt has no cut where another parts: what is written of both costs more than it saves."""
+    model = replace(MODEL, price=replace(PRICE, cache_read=Decimal("0.025")))
+    requests = [Sent(0, outline("a")), Sent(0, outline("aa", cuts=())), Sent(300, outline("aa"))]
+    assert clairvoyant_points(requests, model) == [(), (), ()]
+    assert best_within_rules(requests, model) == 5
+
+
 def test_the_order_in_which_requests_are_given_does_not_matter() -> None:
     requests = sent((0, "a"), (100, "ab"), (2000, "ab"))
     assert lower_bound(requests[::-1], MODEL) == lower_bound(requests, MODEL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -267,7 +268,7 @@ class TestFiles:
         [
             (b"", "there is nothing in it"),
             (b"\n\n{}\n", "there is nothing in it"),
-            (CHAT_LINE + b"not json\n", "line 2: it is no JSON: "),
+            (b"not json\nnor this\n", "line 1: it is no JSON: "),
             (CHAT_LINE + b"[]\n", "line 2: it is no JSON object"),
             (b'{"hash_ids": [1]}\n', "line 1: it has no 'input_length'"),
             (b'{"prompt": "?"}\n', "line 1: this is none of Pointsman's traces, Bedrock's"),
@@ -281,6 +282,21 @@ class TestFiles:
         with pytest.raises(InvalidRequestError, match=str(path)) as refused:
             list(read_traffic(path))
         assert says in str(refused.value)
+
+    @pytest.mark.parametrize("content", [CHAT_LINE * 2 + b'{"timestamp": 1', b"2026 not json\n" + CHAT_LINE * 2])
+    def test_a_line_that_is_no_json_is_counted(self, tmp_path: Path, content: bytes) -> None:
+        """Such as the last one of a log that is being written."""
+        path = tmp_path / "log"
+        path.write_bytes(content)
+        skipped: Counter[str] = Counter()
+        assert len(list(read_traffic(path, skipped=skipped))) == 2
+        assert skipped == {"they are no JSON": 1}
+
+    def test_sessions_of_several_files_have_names_of_their_own(self, tmp_path: Path) -> None:
+        """Each public trace numbers them from the start."""
+        line = {"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1, 2]}
+        files = [written(tmp_path / name, [line]) for name in ("a.jsonl", "b.jsonl")]
+        assert len({request.session for request in read_traffic(*files)}) == 2
 
     def test_a_file_that_isnt_there_is_told(self, tmp_path: Path) -> None:
         """By its name."""

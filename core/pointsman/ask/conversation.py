@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from pointsman.ask.documents import Document
-from pointsman.catalog import Catalog
+from pointsman.ask.unlisted import is_known, meant
 from pointsman.client import Client
 from pointsman.documents import Document as RetrievedDocument
 from pointsman.documents import Session
-from pointsman.errors import InvalidRequestError, PointsmanWarning
+from pointsman.errors import InvalidRequestError
 from pointsman.prompt_routers import split_router_arn
 from pointsman.routing import RouterRegistry
 from pointsman.trace import Trace
@@ -142,7 +141,8 @@ def check_questions(questions: Sequence[str]) -> tuple[str, ...]:
 def choose_model_id(routers: RouterRegistry, *, router: str | None, model: str | None, region: str, local: bool) -> str:
     """The `modelId` to ask: a router, by default the one for Claude, or a model.
 
-    An ARN of a router that is not known here is AWS's own to know. `local`: there is no AWS behind the connection.
+    An ARN of a router that is not known here is AWS's own to know, and so is a model that the catalogue doesn't hold:
+    of that the catalogue warns. `local`: there is no AWS behind the connection.
 
     Raises:
         InvalidRequestError: both or an unknown one were given.
@@ -155,15 +155,12 @@ def choose_model_id(routers: RouterRegistry, *, router: str | None, model: str |
         raise InvalidRequestError("the model's id is empty.")
     if split_router_arn(model) is not None or routers.router(model, region=region) is not None:
         raise InvalidRequestError(f"{model!r} is a prompt router, not a model. Give it with --router.")
-    if local and not _is_known(routers.catalog, model):
-        raise InvalidRequestError(f"unknown model {model!r}: the local endpoint serves those of the catalogue.")
+    if local and not is_known(routers.catalog, model):
+        raise InvalidRequestError(
+            f"unknown model {model!r}{meant(model)}: the local endpoint serves those of the catalogue."
+        )
+    routers.catalog.resolve(model, region=region)
     return model
-
-
-def _is_known(catalog: Catalog, model: str) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PointsmanWarning)  # What it warns of is an error here.
-        return catalog.resolve(model).known
 
 
 def _known_router(routers: RouterRegistry, name_or_arn: str, region: str, local: bool) -> str:

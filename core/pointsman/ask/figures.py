@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from pointsman.ask.conversation import Answer
+from pointsman.cache.misses import BelowMinimum
 from pointsman.usage import Usage
 
 
@@ -20,6 +21,12 @@ def reason_of(answer: Answer) -> str:
     if trace.router is not None:
         return "fallback model: the router could not decide"
     return "named by the caller" if trace.asked == trace.invoked_model_id else "chosen by AWS's router"
+
+
+def missed_of(answer: Answer) -> str | None:
+    """Why less was read than could have been, in a sentence; None where nothing could: a first or a short prompt."""
+    miss = answer.trace.miss
+    return str(miss) if miss is not None and miss.tokens and not isinstance(miss, BelowMinimum) else None
 
 
 def cost_of(answer: Answer) -> Decimal | None:

@@ -19,6 +19,7 @@ from pointsman.ask.figures import (
     buckets_of,
     cost_of,
     cost_without_cache_of,
+    missed_of,
     reason_of,
     share_of_first,
     total_cost,
@@ -131,7 +132,10 @@ class Report:
         figures += [("refused", f"{attempt.model}: {attempt.error}") for attempt in trace.attempts]
         if (documents := documents_of(answer)) is not None:
             figures.append(("documents", documents))
-        figures += [("tokens", _tokens(trace.usage)), ("first token", _first_token(answer, first))]
+        figures.append(("tokens", _tokens(trace.usage)))
+        if (missed := missed_of(answer)) is not None:
+            figures.append(("not read", missed))
+        figures.append(("first token", _first_token(answer, first)))
         figures.append(
             ("cost", f"{_dollars(cost_of(answer))}; {_dollars(cost_without_cache_of(answer))} without caching")
         )
@@ -229,8 +233,9 @@ def _verdict(answers: Sequence[Answer]) -> str:
     if cost is None or not without:
         return f"{read}; the price is not known."
     change = float(1 - cost / without)
-    compared = f"{_percent(abs(change))} {'less' if change >= 0 else 'more'} than without caching"
-    return f"{read}; the bill is {compared}."
+    less = _percent(abs(change))
+    compared = "the same as" if less == _percent(0) else f"{less} {'less' if change > 0 else 'more'} than"
+    return f"{read}; the bill is {compared} without caching."
 
 
 def _tokens(usage: Usage | None) -> str:

@@ -19,7 +19,7 @@ from pointsman.cache.placement import Placement
 from pointsman.cache.sent import Sending, SentPrompt
 from pointsman.cache.volatile import looks_volatile
 from pointsman.catalog import Model
-from pointsman.outline import SECTIONS, CachePoint, Outline, Prefix
+from pointsman.outline import SECTIONS, TTLS, CachePoint, Outline, Prefix
 from pointsman.prompt import Prompt
 from pointsman.usage import Usage
 
@@ -28,7 +28,7 @@ _TOLERANCE = 1.1
 # A request travels for a while after its time was taken: a TTL that ended so soon had ended.
 _TRAVEL_SECONDS = 5.0
 # A repeated prefix of at least this share of the minimum is worth lengthening; a shorter one is just a new prompt.
-_NEARLY = 0.5
+NEARLY = 0.5
 # So many tokens of the same blocks behind a change show that it is the same prompt; a "yes" or "go on" doesn't.
 _EVIDENCE_TOKENS = 64
 # A time or an id that changes leaves the system prompt as long as it was.
@@ -94,6 +94,12 @@ class Case:
         return reach
 
     @cached_property
+    def sure_reach(self) -> int:
+        """As `reach`, but not beyond what was expected where just that was read, to the token."""
+        exactly = self.believed is not None and abs(self.usage.cache_read_tokens - self.expected_tokens) <= 1
+        return self.believed.prefix.after if self.believed is not None and exactly else self.reach
+
+    @cached_property
     def _correction(self) -> float:
         outline = self.outline
         return self.usage.input_tokens / outline.tokens if outline.counted and outline.tokens else 1.0
@@ -150,8 +156,13 @@ def _not_read(case: Case) -> MissReason:
         return misses.Evicted(tokens=case.missing_tokens)
     idle = round(max(case.now - written.used, 0.0), 1)
     if written.expires - case.now <= _TRAVEL_SECONDS:
-        return misses.TTLPassed(tokens=case.missing_tokens, idle_seconds=idle, ttl=written.ttl)
+        return _ttl_passed(case, case.missing_tokens, idle, written.ttl)
     return misses.Evicted(tokens=case.missing_tokens, idle_seconds=idle)
+
+
+def _ttl_passed(case: Case, tokens: int, idle_seconds: float, ttl: str) -> MissReason:
+    longest = max((ttl, *case.model.cache.ttls), key=TTLS.index)
+    return misses.TTLPassed(tokens=tokens, idle_seconds=round(idle_seconds, 1), ttl=ttl, longest_ttl=longest)
 
 
 def _whole_below_minimum(case: Case) -> MissReason | None:
@@ -179,7 +190,7 @@ def _written_but_not_read(case: Case) -> MissReason | None:
         return None
     tokens, after = written.prefix.tokens, written.prefix.after
     if written.expires <= case.now:
-        return misses.TTLPassed(tokens=tokens, idle_seconds=round(case.now - written.used, 1), ttl=written.ttl)
+        return _ttl_passed(case, tokens, case.now - written.used, written.ttl)
     found = case.ledger.readable(case.outline, case.model, case.points, case.now)
     if found is not None and found.after == after:
         return misses.WrittenConcurrently(tokens=tokens)
@@ -220,12 +231,11 @@ def _changed(case: Case) -> MissReason | None:
     earlier = [one for one in case.sending.earlier if one.answered is not None and one.points]
     for other in sorted(earlier, key=prompt.blocks_in_common, reverse=True):
         at = _common(case, prompt, other)
-        behind = [point for point in other.points if point.after >= max(at, case.reach + 1)]
+        behind = [point for point in other.points if point.after >= max(at, case.sure_reach + 1)]
         if not behind or not _is_same_kind(case, prompt, other, at):
             continue
         if all(other.at + SECONDS[point.ttl] <= case.now for point in behind):
-            ttl = behind[0].ttl
-            return misses.TTLPassed(tokens=other.tokens, idle_seconds=round(case.now - other.at, 1), ttl=ttl)
+            return _ttl_passed(case, other.tokens, case.now - other.at, behind[0].ttl)
         return _parted(case, prompt, other, at)
     return None
 
@@ -301,10 +311,21 @@ def _never_readable(case: Case) -> MissReason:
         if most is not None and have > most and not case.points:
             return misses.AboveMaximum(have=have, most=most, tokens=have)
         if case.outline.reaches(repeated, need):
-            return misses.NotWritten(tokens=have)
-        if have >= need * _NEARLY:
+            return _unwritten(case, have, need)
+        if have >= need * NEARLY:
             return misses.BelowMinimum(have=have, need=need, tokens=have)
     return misses.FirstRequest()
+
+
+def _unwritten(case: Case, have: int, need: int) -> MissReason:
+    """What repeats is long enough: no point of this prompt reads it, or none that was long enough has written it."""
+    if (written := case.ledger.written(case.outline, case.model)) is not None:
+        return misses.NoPoint(tokens=written.prefix.tokens)
+    points = case.placement.points
+    behind = case.tokens_to(points[-1].after) if points and not case.points else 0
+    if need * NEARLY <= behind < need:
+        return misses.BelowMinimum(have=behind, need=need, tokens=behind)
+    return misses.NotWritten(tokens=have)
 
 
 def _refused(case: Case) -> MissReason | None:

@@ -124,16 +124,19 @@ class ModelSwitched(MissReason):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TTLPassed(MissReason):
-    """The prefix was written, or last read, `idle_seconds` ago: longer than its `ttl`."""
+    """The prefix was written, or last read, `idle_seconds` ago: longer than its `ttl`. The model has `longest_ttl`."""
 
     kind: ClassVar[str] = "TTL passed"
 
     idle_seconds: float
     ttl: str
+    longest_ttl: str = "1h"
 
     def __str__(self) -> str:
-        advice = "" if self.ttl == "1h" else " A point with the TTL 1h pays where such pauses are usual."
-        return f"The prefix was last used {self.idle_seconds:.0f} seconds ago and its TTL is {self.ttl}.{advice}"
+        told = f"The prefix was last used {self.idle_seconds:.0f} seconds ago and its TTL is {self.ttl}."
+        if self.ttl != self.longest_ttl:
+            return f"{told} A point with the TTL {self.longest_ttl} pays where such pauses are usual."
+        return f"{told} The model has no longer one: a keep-alive holds the prefix, where that pays."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +205,16 @@ class NotWritten(MissReason):
 
     def __str__(self) -> str:
         return "The prefix had been sent before without a cache point at its end, so it was never written."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoPoint(MissReason):
+    """An earlier prompt has written the prefix, but no cache point of this one stands at its end or behind it."""
+
+    kind: ClassVar[str] = "no point"
+
+    def __str__(self) -> str:
+        return "The prefix is written, but this request holds no cache point at its end or behind it to read it by."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

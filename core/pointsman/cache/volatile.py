@@ -12,19 +12,24 @@ from pointsman.cache.misses import A_TIMESTAMP, AN_ID
 _MOST_CHARACTERS = 4_096
 
 _CLOCK = r"\d{1,2}:\d{2}"
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_DATE = rf"(?:\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}}[./]\d{{1,2}}[./]\d{{4}}|\d{{1,2}}\.? {_MONTH}|{_MONTH} \d{{1,2}})"
+_HOUR = r"(?::\d{2}| o'clock|時)"
+_MONTH = r"(?:jan|feb|mar|mär|apr|may|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*"
+_JAPANESE = r"年\d{1,2}月\d{1,2}日"
+_DATE = (
+    rf"(?:\d{{4}}(?:-\d{{2}}-\d{{2}}|/\d{{2}}/\d{{2}}|{_JAPANESE})"
+    rf"|\d{{1,2}}[./]\d{{1,2}}[./]\d{{4}}|\d{{1,2}}\.? {_MONTH}|{_MONTH} \d{{1,2}})"
+)
 _TIMESTAMP = re.compile(
-    rf"\d{{4}}-\d{{2}}-\d{{2}}[t ]{_CLOCK}"
+    rf"\d{{4}}(?:-\d{{2}}-\d{{2}}[t ]{_CLOCK}|\d{{4}}t\d{{4,6}}|{_JAPANESE} ?\d{{1,2}}{_HOUR})"
     rf"|\b{_DATE}(?:,? \d{{4}})?(?: at)?,? {_CLOCK}\b"
-    rf"|\b(?:current|today|now|date|time|timestamp)\b[^\n]{{0,40}}?(?:{_DATE}|{_CLOCK})"
+    rf"|\b(?:current|today|now|date|time|timestamp)\b[^\n]{{0,40}}?(?:{_DATE}|\d{{1,2}}{_HOUR})"
     # Unix seconds and milliseconds from 2014 to 2033.
-    r"|(?<![\w.])1[4-9]\d{8}(?:\d{3})?(?![\w.])"
+    r"|(?<![\w.])1[4-9]\d{8}(?:\d{3}|\.\d{1,7})?(?![\w.])"
 )
 _ID = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
     r"|\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{16,64}\b"
-    r"|\b(?:session|request|trace|correlation|conversation|thread|user|run)[ _-]?(?:id)\b\W{0,4}[\w-]*\d"
+    r"|\b(?:(?:session|request|trace|correlation|conversation|thread|user|run)[ _-]?id|nonce)\b\W{0,4}[\w-]*\d"
 )
 
 

@@ -48,7 +48,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(arguments or ["--help"], prog_name="pointsman", standalone_mode=False)
     except typer.TyperException as exc:
-        return _complain(exc.format_message(), exc.exit_code)
+        # What a check of a value says comes with its kind.
+        return _complain(exc.format_message().replace(" Value error,", ""), exc.exit_code)
     except typer.Abort:
         return 130
     return int(code or 0)
@@ -69,9 +70,19 @@ def _ending_on_sigterm() -> Iterator[None]:
 
 @contextmanager
 def _one_line_warnings() -> Iterator[None]:
+    told: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        from pointsman.ask.unlisted import in_words
+
+        line = f"pointsman: warning: {in_words(message)}"
+        if line not in told:
+            told.add(line)
+            print(line, file=sys.stderr)
+
     with warnings.catch_warnings():
         warnings.simplefilter("always", PointsmanWarning)
-        warnings.showwarning = lambda message, *_, **__: print(f"pointsman: warning: {message}", file=sys.stderr)
+        warnings.showwarning = show
         yield
 
 

@@ -23,6 +23,7 @@ from pointsman.cli.fitting import check_heads, load_predictor
 from pointsman.cli.kept import kept_routers
 from pointsman.client import Client
 from pointsman.errors import InvalidRequestError
+from pointsman.trace_log import TraceLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +102,19 @@ class Reached:
 
 
 @contextmanager
-def reach(address: Address, *, knowledge_bases: Mapping[str, Path] | None = None) -> Iterator[Reached]:
+def reach(
+    address: Address, *, knowledge_bases: Mapping[str, Path] | None = None, log: Path | None = None
+) -> Iterator[Reached]:
     """Connect; an endpoint of its own, with these knowledge bases, listens while the block lasts.
 
+    Traces are added to the log, if there is one.
+
     Raises:
-        InvalidRequestError: whatever can be wrong with an address, before anything is sent.
+        InvalidRequestError: whatever can be wrong with an address or the log, before anything is sent.
         MissingExtraError: the endpoint needs the extra `local`.
     """
     predictor = None if address.predictor is None else load_predictor(address.predictor)
+    on_trace = None if log is None else TraceLog(log)
     with (
         own_endpoint(address.engine, region=address.region, knowledge_bases=knowledge_bases)
         if address.engine
@@ -131,7 +137,7 @@ def reach(address: Address, *, knowledge_bases: Mapping[str, Path] | None = None
                 raise InvalidRequestError("--predictor goes with a router that is known here: another decides at AWS.")
             check_heads(predictor, router, catalog)
         yield Reached(
-            client=Client(connection.runtime, routers=routers),
+            client=Client(connection.runtime, routers=routers, on_trace=on_trace),
             connection=connection,
             model_id=model_id,
             target=described(router, model_id, catalog),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from importlib.metadata import version
@@ -11,9 +10,10 @@ from typing import Any
 
 import orjson
 
+from pointsman.ask.unlisted import is_known, meant
 from pointsman.catalog import Catalog, Model
 from pointsman.cli.layout import UNKNOWN, make_console, print_about, print_json, print_remark, table_of, tokens
-from pointsman.errors import InvalidRequestError, PointsmanWarning
+from pointsman.errors import InvalidRequestError
 from pointsman.pricing import Price
 
 _HEADER = (
@@ -133,11 +133,11 @@ def _as_called(model: Model, region: str | None, catalog: Catalog) -> Model:
 
 
 def _known(model_id: str, region: str | None, catalog: Catalog) -> Model:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PointsmanWarning)  # What it warns of is an error here.
-        model = catalog.resolve(model_id, region=region)
-    if not model.known:
-        raise InvalidRequestError(f"unknown model {model_id!r}. `pointsman models` lists those of the catalogue.")
+    if not is_known(catalog, model_id):
+        raise InvalidRequestError(
+            f"unknown model {model_id!r}{meant(model_id)}. `pointsman models` lists those of the catalogue."
+        )
+    model = catalog.resolve(model_id, region=region)
     # An id that names its profile itself is called by it.
     return _as_called(model, region, catalog) if model.invoke_id == model.id else model
 

@@ -26,6 +26,7 @@ from pointsman.cli.options import (
     AsJson,
     EndpointUrl,
     Local,
+    LogFile,
     MaxTokens,
     ModelId,
     OwnEngine,
@@ -55,6 +56,7 @@ class Talk:
     results: int
     as_json: bool
     max_tokens: int
+    log: Path | None = None
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (self.knowledge_base is None):
@@ -89,6 +91,7 @@ def chat(
     endpoint_url: EndpointUrl = None,
     local: Local = False,
     engine: OwnEngine = None,
+    log: LogFile = None,
     as_json: AsJson = False,
     max_tokens: MaxTokens = 1024,
 ) -> None:
@@ -120,6 +123,7 @@ def chat(
             results=results,
             as_json=as_json,
             max_tokens=max_tokens,
+            log=log,
         )
     )
 
@@ -201,6 +205,6 @@ def _reached(talk: Talk) -> Iterator[tuple[Reached, KnowledgeBase]]:
         apart = None
         if served and talk.address.engine is None:
             apart = local_session(stack.enter_context(own_endpoint("extract", knowledge_bases=served)))
-        reached = stack.enter_context(reach(talk.address, knowledge_bases=served))
+        reached = stack.enter_context(reach(talk.address, knowledge_bases=served, log=talk.log))
         searching = (apart or reached.connection.session).client("bedrock-agent-runtime")
         yield reached, KnowledgeBase(talk.knowledge_base or FOLDER_ID, client=searching, results=talk.results)

@@ -20,12 +20,12 @@ from rich.text import Text
 
 import pointsman
 from pointsman.ask import CallFailedError
-from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, connect
-from pointsman.bedrock import Session, aws_session, configured_region
+from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, configured_endpoint, connect
+from pointsman.bedrock import Session, aws_session, check_region, configured_region
 from pointsman.catalog import Catalog
 from pointsman.cli.doctor import Examination
 from pointsman.cli.endpoints import own_endpoint
-from pointsman.cli.kept import kept_routers, region_here, routers_file
+from pointsman.cli.kept import kept_routers, routers_file
 from pointsman.cli.layout import make_console, print_json, table_of
 from pointsman.cli.showing import progress_bars
 from pointsman.errors import InvalidRequestError, PointsmanError
@@ -90,7 +90,7 @@ def _checks(wanted: Examination, connection: Connection | None) -> list[tuple[st
         ("models", lambda: _models(connection)),
         ("prompt routers", lambda: _routers(connection)),
         ("a call", lambda: _call(wanted, connection)),
-        ("routers file", lambda: _file(wanted)),
+        ("routers file", _file),
         ("local engine", _local_engine),
         ("installed", _installed),
     ]
@@ -116,19 +116,20 @@ def _advice(name: str, error: PointsmanError) -> str:
 
 def _reach(wanted: Examination, stack: ExitStack, findings: list[Finding]) -> Connection | None:
     """The connection, None if there can't be one; what was found of it is added to the findings."""
-    url = wanted.endpoint_url
-    if wanted.engine is None and url is None:
+    named = wanted.endpoint_url
+    if wanted.engine is None and not (named or configured_endpoint()):
         findings += [credentials := _credentials(wanted.region), region := _region(wanted.region)]
         if not credentials.state == region.state == "ok":
             return None
     try:
         if wanted.engine is not None:
-            url = stack.enter_context(own_endpoint(wanted.engine, region=wanted.region))
+            named = stack.enter_context(own_endpoint(wanted.engine, region=wanted.region))
         key = None if wanted.engine else os.environ.get(KEY_VARIABLE) or None
-        connection = connect(endpoint_url=url, region=wanted.region, key=key)
+        connection = connect(endpoint_url=named, region=wanted.region, key=key)
     except PointsmanError as exc:
         findings.append(Finding("endpoint", "failed", str(exc)))
         return None
+    url = named or configured_endpoint()
     if url is None:
         return connection
     if connection.local is None:
@@ -155,10 +156,11 @@ def _credentials(region: str | None) -> Finding:
 def _region(named: str | None) -> Finding:
     try:
         region = configured_region(named)
+        if region is None:
+            return Finding("Region", "failed", "none is set.", "Name one with --region, or set AWS_REGION.")
+        check_region(region)
     except InvalidRequestError as exc:
         return Finding("Region", "failed", str(exc))
-    if region is None:
-        return Finding("Region", "failed", "none is set.", "Name one with --region, or set AWS_REGION.")
     return Finding("Region", "ok", f"{region}.")
 
 
@@ -240,9 +242,9 @@ def _newest_haiku(region: str) -> str:
 # --- what is on this machine --------------------------------------------------------------------------------------
 
 
-def _file(wanted: Examination) -> Finding:
+def _file() -> Finding:
     path = routers_file()
-    created = [one for one in kept_routers(region=region_here(wanted.region)).records() if one.type != "default"]
+    created = [one for one in kept_routers(region=_ANY_REGION).records() if one.type != "default"]
     if not created:
         return Finding("routers file", "ok", f"{path} holds none yet.", "`pointsman routers create` makes one.")
     return Finding("routers file", "ok", f"{path} holds {', '.join(one.name for one in created)}.")
@@ -253,11 +255,12 @@ def _local_engine() -> Finding:
         return Finding("local engine", "skipped", "It is not installed.", 'pip install "pointsman[local]"')
     from pointsman.local.engines import EngineUnavailableError
     from pointsman.local.llama import shipped_weights
+    from pointsman.local.llama_runtime import remedy
 
     try:
         weights = shipped_weights()
-    except EngineUnavailableError as exc:
-        return Finding("local engine", "skipped", str(exc))
+    except EngineUnavailableError:
+        return Finding("local engine", "skipped", "llama finds no weights.", remedy())
     return Finding("local engine", "ok", f"llama, with the weights {weights.name}.")
 
 

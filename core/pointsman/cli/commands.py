@@ -23,6 +23,7 @@ from pointsman.cli.options import (
     AsJson,
     EndpointUrl,
     Local,
+    LogFile,
     MaxTokens,
     ModelId,
     OwnEngine,
@@ -74,6 +75,7 @@ def ask(
     endpoint_url: EndpointUrl = None,
     local: Local = False,
     engine: OwnEngine = None,
+    log: LogFile = None,
     as_json: AsJson = False,
     max_tokens: MaxTokens = 1024,
 ) -> None:
@@ -94,7 +96,16 @@ def ask(
         endpoint_url=endpoint_url,
         engine=own_engine(local=local, engine=engine, endpoint_url=endpoint_url),
     )
-    hold(Inquiry(files=files or (), questions=question or (), address=address, as_json=as_json, max_tokens=max_tokens))
+    hold(
+        Inquiry(
+            files=files or (),
+            questions=question or (),
+            address=address,
+            as_json=as_json,
+            max_tokens=max_tokens,
+            log=log,
+        )
+    )
 
 
 app.command(short_help="Talk about a folder of documents.")(chat)
@@ -103,6 +114,7 @@ app.command(short_help="Talk about a folder of documents.")(chat)
 @app.command(short_help="Ask three questions about three PDFs, on this machine.")
 def demo(
     engine: Annotated[Engine, typer.Option(help="What answers: a small model, or sentences of the prompt.")] = "llama",
+    log: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask three questions about three short PDFs, on this machine and without AWS.
@@ -110,7 +122,7 @@ def demo(
     Starts a local endpoint and asks the default router for Claude. The answers are a stand-in's; the tokens, the
     latency and the decisions are real.
     """
-    hold(demo_inquiry(engine, as_json=as_json))
+    hold(demo_inquiry(engine, as_json=as_json, log=log))
 
 
 @app.command(short_help="Run a Bedrock-compatible endpoint on this machine.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +50,15 @@ def carry_out(wanted: Routing) -> None:
     context = Context(catalog=catalog, routers=routers, ledger=Ledger(), region=region)
     now = time.time()
     outline = _outline(request, context)
-    for model_id in wanted.warm:
-        _warm(_candidate(model_id, router, context), outline, context.ledger, now)
+    warmed = [_candidate(model_id, router, context) for model_id in wanted.warm]
+    for model in warmed:
+        _warm(model, outline, context.ledger, now)
     trace = _trace({**request, "modelId": router.name}, context, now)
     told = _Told(trace=trace, router=router, outline=outline, context=context, now=now)
     if wanted.as_json:
         print_json(told.to_dict())
     else:
-        _show(told, warmed=bool(wanted.warm))
+        _show(told, warmed)
 
 
 # --- what is routed -----------------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ class _Told:
         }
 
 
-def _show(told: _Told, *, warmed: bool) -> None:
+def _show(told: _Told, warmed: Sequence[Model]) -> None:
     console, model, decision = make_console(), told.trace.model, told.trace.decision
     uncounted = "" if told.outline.counted else " besides what can't be counted (PDF, images): costs leave it out"
     about = {
@@ -217,7 +218,7 @@ def _show(told: _Told, *, warmed: bool) -> None:
         "Model": f"{model.name} ({model.invoke_id})",
         "Why": told.why,
         "Predictor": UNKNOWN if decision is None else f"{decision.predictor}, by {decision.basis or 'no told basis'}",
-        "Warm": "as if it had just been sent" if warmed else _FRESH,
+        "Warm": "\n".join(dict.fromkeys(_warmth(one, told) for one in warmed)) or _FRESH,
     }
     if told.trace.changes:
         about["Changed"] = "\n".join(f"{change.field}: {change.done}" for change in told.trace.changes)
@@ -231,6 +232,18 @@ def _show(told: _Told, *, warmed: bool) -> None:
         "Quality is expected, 0 to 1. Cost is this request's at list prices, with estimated tokens. Later is what the "
         "choice adds to the requests that follow, against the dear model. Nothing was sent.",
     )
+
+
+def _warmth(model: Model, told: _Told) -> str:
+    """What of a prompt that has just been sent to the model is warm there."""
+    minimum = model.cache.minimum_tokens
+    if told.warm_tokens(model):
+        return "as if it had just been sent"
+    if not model.cache.supported:
+        return f"nothing: {model.name} caches no prompts"
+    if minimum is not None and told.outline.tokens < minimum:
+        return f"nothing: the prompt is below {model.name}'s minimum of {minimum:,} tokens, so that it can't be warm"
+    return f"nothing: no cache point would have been laid for {model.name}"
 
 
 def _row(one: Candidate, told: _Told) -> tuple[str, ...]:

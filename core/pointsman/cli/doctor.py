@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pointsman.cli.completing import model_ids
 from pointsman.cli.endpoints import Engine
 from pointsman.cli.options import AsJson, EndpointUrl, OwnEngine, Region, own_engine
 from pointsman.errors import InvalidRequestError
@@ -44,7 +45,11 @@ def doctor(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", metavar="ID", help="The model to ask. Default: the newest Claude Haiku.", show_default=False
+            "--model",
+            metavar="ID",
+            help="The model to ask. Default: the newest Claude Haiku.",
+            show_default=False,
+            autocompletion=model_ids,
         ),
     ] = None,
     as_json: AsJson = False,

@@ -16,6 +16,8 @@ from rich.console import Console
 
 from pointsman.ask.connection import KEY_VARIABLE
 from pointsman.ask.report import STAND_IN
+from pointsman.ask.unlisted import meant
+from pointsman.bedrock import check_region
 from pointsman.catalog import Catalog
 from pointsman.errors import InvalidRequestError, MissingExtraError
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from pointsman.local import LocalEndpoint, Settings
 
 Engine = Literal["llama", "extract"]
+
+WITHOUT_AWS = "--endpoint-url of a running `pointsman local`"
+"""What a command that starts no endpoint says to try where AWS's credentials are missing."""
 
 
 @contextmanager
@@ -32,7 +37,7 @@ def own_endpoint(
     """The URL of an endpoint that listens while the block lasts.
 
     Raises:
-        InvalidRequestError: the folder of a knowledge base is missing or has nothing to read.
+        InvalidRequestError: AWS has no such Region, or a knowledge base's folder is missing or has nothing to read.
         MissingExtraError: the extra `local` is not installed.
     """
     _need_local()
@@ -40,7 +45,7 @@ def own_endpoint(
 
     settings = Settings(engine=engine, knowledge_bases=knowledge_bases or {})
     if region is not None:
-        settings = replace(settings, region=region)
+        settings = replace(settings, region=check_region(region))
     with _listening(settings, "127.0.0.1", 0) as endpoint:
         yield endpoint.url
 
@@ -118,7 +123,9 @@ def _check_models(models: Mapping[str, Path], engine: Engine) -> None:
     known = {model.id for model in Catalog.default().models}
     for model_id, path in models.items():
         if model_id not in known:
-            raise InvalidRequestError(f"unknown model {model_id!r}: name one of the catalogue, without us. or global.")
+            raise InvalidRequestError(
+                f"unknown model {model_id!r}{meant(model_id)}: name one of the catalogue, without us. or global."
+            )
         if not path.is_file():
             raise InvalidRequestError(f"{path}: no such file.")
 

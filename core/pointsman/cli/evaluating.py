@@ -16,6 +16,7 @@ from pointsman.ask import CallFailedError
 from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, connect
 from pointsman.ask.report import STAND_IN
 from pointsman.catalog import Catalog, Model
+from pointsman.cli.endpoints import WITHOUT_AWS
 from pointsman.cli.evaluation import Evaluation
 from pointsman.cli.fitting import check_heads, load_predictor
 from pointsman.cli.kept import kept_routers, region_here
@@ -74,7 +75,8 @@ def _prompts(wanted: Evaluation) -> Outcomes:
 
 
 def _connection(wanted: Evaluation) -> Connection:
-    return connect(endpoint_url=wanted.endpoint_url, region=wanted.region, key=os.environ.get(KEY_VARIABLE) or None)
+    key = os.environ.get(KEY_VARIABLE) or None
+    return connect(endpoint_url=wanted.endpoint_url, region=wanted.region, key=key, without_aws=WITHOUT_AWS)
 
 
 def _priced(catalog: Catalog, wanted: Evaluation) -> Catalog:

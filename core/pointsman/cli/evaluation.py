@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pointsman.ask.connection import KEY_VARIABLE
+from pointsman.cli.completing import router_names
 from pointsman.errors import InvalidRequestError
 
 
@@ -51,7 +52,13 @@ def evaluate(
     # Hidden: the help would name its Python type. The text below tells of it.
     file: Annotated[Path, typer.Argument(metavar="FILE", hidden=True)],
     router: Annotated[
-        str | None, typer.Option(metavar="NAME|ARN", help="The prompt router to evaluate.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME|ARN",
+            help="The prompt router to evaluate.",
+            show_default=False,
+            autocompletion=router_names,
+        ),
     ] = None,
     models: Annotated[
         str | None,

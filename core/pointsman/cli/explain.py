@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pointsman.cli.prices import NamedPrice, Prices, named_prices
 from pointsman.errors import InvalidRequestError
 
 
@@ -18,6 +19,7 @@ class Explaining:
     files: tuple[Path, ...]
     model: str | None = None
     diff: bool = False
+    prices: tuple[NamedPrice, ...] = ()
     show_text: bool = False
     as_json: bool = False
 
@@ -39,6 +41,7 @@ def explain(
         bool,
         typer.Option("--diff", help="The files hold requests of one conversation: where each parts from the earlier."),
     ] = False,
+    price: Prices = None,
     show_text: Annotated[
         bool, typer.Option("--show-text", help="Show some characters of the texts; without this, none is shown.")
     ] = False,
@@ -46,10 +49,14 @@ def explain(
 ) -> None:
     """Explain what is cached of a request and why, or what broke the cache of a conversation. No call is made.
 
-    Of a FILE with one request, as Converse takes it: each block, its tokens, where cache points go, and for each place
-    without one the reason. Of two with --diff, or of a list of requests in one FILE: the first byte at which they
-    part, and what it costs. Of logs (what pointsman.TraceLog wrote, Bedrock's model-invocation logs, a request on each
-    line): the bill of no caching, the usual placements and ours, and what broke each conversation's cache.
+    Of a FILE with one request: each block, its tokens, where cache points go, and for each place without one the
+    reason. Of two with --diff, or of a list of requests in one FILE: the first byte at which they part, and what it
+    costs. Of a log of several, or of several FILEs or a folder: the bill of no caching, the usual placements and ours,
+    and what broke each conversation's cache.
+
+    A request is one as Converse takes it; those of InvokeModel, OpenAI and LangChain are not read. A log is what
+    pointsman.TraceLog or `--log` wrote, Bedrock's model-invocation logs, or a request on each line, perhaps as
+    {"request": ..., "response": ...}, with `timestamp` and `session` beside it.
 
     Requests that hold cache points are judged with these; those that hold none, with what Pointsman would lay.
 
@@ -57,4 +64,13 @@ def explain(
     """
     from pointsman.cli.explaining import carry_out
 
-    carry_out(Explaining(files=tuple(files or ()), model=model, diff=diff, show_text=show_text, as_json=as_json))
+    carry_out(
+        Explaining(
+            files=tuple(files or ()),
+            model=model,
+            diff=diff,
+            prices=named_prices(price),
+            show_text=show_text,
+            as_json=as_json,
+        )
+    )

@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from pointsman.ask.report import printable
 from pointsman.catalog import Catalog, Model
+from pointsman.cli.bills import (
+    AS_WRITTEN,
+    NARROW,
+    compact,
+    cost_told,
+    models_told,
+    print_bills,
+    print_broken,
+    print_calls,
+    sentence,
+    summary_of,
+)
 from pointsman.cli.explain import Explaining
+from pointsman.cli.kept import kept_routers, region_here
 from pointsman.cli.layout import dollars, make_console, print_about, print_json, print_remark, table_of
-from pointsman.cli.showing import print_figures, progress_bars
+from pointsman.cli.prices import priced
+from pointsman.cli.showing import progress_bars
 from pointsman.errors import InvalidRequestError
-from pointsman.evaluation.asked import in_order, read_log, read_requests
+from pointsman.evaluation.asked import in_order, read_log, read_requests, untimed
 from pointsman.evaluation.causes import Explanation, Finding, Passed, Sent, Told, causes_of
 from pointsman.evaluation.explanation import Annotated, Row, annotate
 from pointsman.evaluation.parting import Parting
-from pointsman.evaluation.policies import PLACEMENTS
-from pointsman.evaluation.replay import bounds_of, model_of, replay
+from pointsman.evaluation.policies import PLACEMENTS, PlacementPolicy, as_written
+from pointsman.evaluation.replay import bounds_of, replay
 from pointsman.evaluation.replay_report import Replays, remarks_of
-from pointsman.evaluation.replay_report import table_of as bills_of
+from pointsman.evaluation.traffic import RecordedRequest
+from pointsman.evaluation.traffic.lines import files_of
 from pointsman.evaluation.trial import Progress
+from pointsman.prompt_routers import is_model_id, split_router_arn
 
-_MOST_CONVERSATIONS = 20
+# Below so many columns, the reasons of a request's blocks stand below the blocks.
+_WIDE = 120
+_COLUMNS_VARIABLE = "COLUMNS"
 UNBROKEN = "Unbroken: nothing is lost that could have been read."
-_COSTS = (
+_ESTIMATED = "Tokens are estimated, USD are at list prices; nothing was sent."
+_CHANCES = (
     "Chances are those that the prefix is asked for again within 5 minutes, or later within the hour; what a token "
-    "costs is over all requests to come, in units of the plain input price. Tokens are estimated."
+    "costs is over all requests to come, in units of the plain input price."
 )
 
 
@@ -42,38 +62,65 @@ def carry_out(wanted: Explaining) -> None:
     Raises:
         InvalidRequestError: a file can't be read, or something can't be explained as it was asked for.
     """
-    catalog = Catalog.default()
+    catalog = priced(Catalog.default(), wanted.prices)
+    if wanted.model is not None:
+        _check_no_router(wanted.model, catalog)
     model = catalog.resolve(wanted.model) if wanted.model is not None else None
-    found = [read_requests(path) for path in wanted.files]
-    texts = [one for requests in found for one in requests or ()]
-    if wanted.diff or (len(found) == 1 and len(texts) > 1):
-        _conversation(wanted, _of_one_conversation(wanted, found), model, catalog)
-    elif len(found) == len(texts) == 1:
-        _request(wanted, texts[0], model, catalog)
-    else:
-        _log(wanted, model, catalog)
-
-
-def _of_one_conversation(wanted: Explaining, found: Sequence[list[Sent] | None]) -> list[Sent]:
-    requests: list[Sent] = []
-    for path, told in zip(wanted.files, found, strict=True):
-        requests += read_log(path, skipped=Counter()) if told is None else told
-    if len(requests) < 2:
+    files = [file for path in wanted.files for file in files_of(path)]
+    found = {file: read_requests(file) for file in files}
+    texts = [one for file in files for one in found[file] or ()]
+    one_file = len(files) == 1
+    if one_file and len(texts) == 1 and not wanted.diff:
+        _check_models(texts, model, catalog)
+        _request(wanted, texts[0], model or catalog.resolve(texts[0].recorded.model))
+        return
+    skipped: Counter[str] = Counter()
+    requests = read_log(*files, skipped=skipped, found=found)
+    if not requests:
+        why = "; ".join(f"{_counted(count)} passed over, {reason}" for reason, count in skipped.items())
+        raise InvalidRequestError(f"there is nothing to explain: {why or 'the logs are empty'}.")
+    if wanted.diff and len(requests) < 2:
         raise InvalidRequestError("--diff compares at least two requests: name two FILEs, or one that holds several.")
-    return in_order(requests)
+    _check_models(requests, model, catalog)
+    if wanted.diff or (one_file and texts):
+        _conversation(wanted, requests, model, catalog, skipped)
+    else:
+        _log(wanted, requests, model, catalog, skipped)
+
+
+def _check_models(requests: Sequence[Sent], model: Model | None, catalog: Catalog) -> None:
+    """That it is known which model each request goes to."""
+    if model is not None:
+        return
+    names = dict.fromkeys(one.recorded.model for one in requests)
+    if "" in names:
+        told = "a request names no model. Name one for all with --model."
+        raise InvalidRequestError(told if len(requests) > 1 else "the request names no model. Name one with --model.")
+    for name in names:
+        _check_no_router(name, catalog)
+
+
+def _check_no_router(name: str, catalog: Catalog) -> None:
+    is_router = split_router_arn(name) is not None
+    if not is_router and not name.startswith("arn:") and not is_model_id(name):
+        is_router = kept_routers(catalog=catalog, region=region_here(None)).router(name) is not None
+    if is_router:
+        raise InvalidRequestError(
+            f"{name} names a prompt router, and each of its models has a cache of its own: name one with --model, or "
+            "give the log of what was invoked."
+        )
 
 
 # --- one request --------------------------------------------------------------------------------------------------
 
 
-def _request(wanted: Explaining, sent: Sent, model: Model | None, catalog: Catalog) -> None:
-    model = model or _model_of(sent, catalog)
+def _request(wanted: Explaining, sent: Sent, model: Model) -> None:
     assert sent.request is not None
     told = annotate(sent.request, model, show_text=wanted.show_text)
     if wanted.as_json:
         print_json(told.to_dict())
         return
-    console = make_console()
+    console = _console()
     rules = model.cache
     about = {
         "Model": model.id,
@@ -82,90 +129,121 @@ def _request(wanted: Explaining, sent: Sent, model: Model | None, catalog: Catal
         if rules.max_points
         else "no caching that is known of",
     }
+    if told.first_call is not None:
+        again = f"{dollars(told.next_call)} for the same again within the TTL"
+        about["USD"] = f"{dollars(told.first_call)} for the first call, {again}, without output"
     print_about(console, about)
-    console.print(_outline(told))
-    for remark in (*told.remarks, _COSTS):
+    if console.width < _WIDE:
+        _print_narrow(console, told)
+    else:
+        rows = [(*_cells(index, row), row.why) for index, row in enumerate(told.rows)]
+        console.print(compact(table_of((*_OUTLINE, "why"), rows, right=_FIGURES)))
+    for remark in (*told.remarks, *([_CHANCES] if told.weighs else []), _ESTIMATED):
         print_remark(console, remark)
 
 
-def _outline(told: Annotated) -> Table:
-    rows = [(str(index), *_row(row)) for index, row in enumerate(told.rows)]
-    return table_of(
-        ("block", "section", "role", "kind", "content", "tokens", "up to here", "point", "why"), rows, right=(0, 5, 6)
-    )
+_OUTLINE = ("block", "section", "role", "kind", "content", "tokens", "up to here", "point")
+_FIGURES = (0, 5, 6)
 
 
-def _row(row: Row) -> tuple[str, ...]:
+def _cells(index: int, row: Row) -> tuple[str, ...]:
     point = "" if row.point is None else row.point.ttl + (" (caller's)" if row.by_caller else "")
     tokens = "unknown" if row.tokens is None else f"{row.tokens:,}"
     content = row.label if row.text is None else " ".join(row.text.split())
-    return row.section, row.role or "", row.kind, content, tokens, f"{row.prefix_tokens:,}", point, row.why
+    return str(index), row.section, row.role or "", row.kind, content, tokens, f"{row.prefix_tokens:,}", point
 
 
-def _model_of(sent: Sent, catalog: Catalog) -> Model:
-    if not sent.recorded.model:
-        raise InvalidRequestError("the request names no model. Name one with --model.")
-    return model_of(sent.recorded, catalog)
+def _print_narrow(console: Console, told: Annotated) -> None:
+    """The rows without what is long, and that below each."""
+    rows = [_cells(index, replace(row, text=None)) for index, row in enumerate(told.rows)]
+    console.print()
+    lines = _aligned([_OUTLINE, *rows])
+    console.print(Text(next(lines), style="bold"))
+    for line, row in zip(lines, told.rows, strict=True):
+        console.print(Text(line))
+        below = [" ".join(row.text.split())] if row.text else []
+        for text in (*below, row.why):
+            console.print(Padding(Text(printable(text), style="dim"), (0, 0, 0, len(_OUTLINE[0]) + 1)))
+    console.print()
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows as lines, whose cells stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if place in _FIGURES else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield " ".join(cells).rstrip()
 
 
 # --- one conversation ---------------------------------------------------------------------------------------------
 
 
-def _conversation(wanted: Explaining, requests: Sequence[Sent], model: Model | None, catalog: Catalog) -> None:
-    _check_models(requests, model)
-    explained = causes_of(requests, model=model, catalog=catalog, one_conversation=True)
+def _conversation(
+    wanted: Explaining, requests: Sequence[Sent], model: Model | None, catalog: Catalog, skipped: Mapping[str, int]
+) -> None:
+    timed = not untimed(requests)
+    explained = causes_of(in_order(requests), model=model, catalog=catalog, one_conversation=True)
     (told,) = explained.conversations
     if wanted.as_json:
-        print_json(explained.to_dict(show_text=wanted.show_text))
+        times = "told" if timed else "assumed"
+        print_json({"times": times, **explained.to_dict(show_text=wanted.show_text)})
         return
-    console = make_console()
+    console = _console()
     models = ", ".join(dict.fromkeys(one.model.invoke_id for one in told.passed))
     print_about(console, {"Model": models, "Points": _whose_points(explained)})
-    console.print(_requests(told))
+    console.print(_requests(told, timed=timed, narrow=console.width < NARROW))
     if not told.broken:
         _unbroken(console, told, show_text=wanted.show_text)
     for finding in told.findings:
         _finding(console, finding, told, show_text=wanted.show_text)
-    console.print(Text("Tokens are estimated, USD are at list prices; nothing was sent.", style="dim"))
-
-
-def _check_models(requests: Sequence[Sent], model: Model | None) -> None:
-    if model is None and any(not one.recorded.model for one in requests):
-        raise InvalidRequestError("a request names no model. Name one for all with --model.")
+    passed_over = [f"Passed over: {_counted(count)}, {why}." for why, count in skipped.items()]
+    for remark in (*passed_over, *_reservations(requests), _ESTIMATED):
+        print_remark(console, remark)
 
 
 def _whose_points(explained: Explanation) -> str:
     return "as the requests hold them" if explained.as_written else "as Pointsman lays them: the requests hold none"
 
 
-def _requests(told: Told) -> Table:
+def _requests(told: Told, *, timed: bool, narrow: bool) -> Table:
+    """A row for each request; the model only where there are several, and the price of a loss where there is room."""
     start = told.passed[0].at
+    models = models_told(told.passed)
     rows = [
         (
             str(one.number + 1),
-            f"{one.at - start:,.0f} s",
-            one.model.id,
+            f"{one.at - start:,.0f} s" if timed else "",
+            *([models[one.model.invoke_id]] if models else []),
             f"{one.usage.input_tokens:,}",
             f"{one.usage.cache_read_tokens:,}",
             f"{one.usage.cache_write_tokens:,}",
-            *_lost(one),
+            cost_told(one),
+            *_lost(one, narrow=narrow),
         )
         for one in told.passed
     ]
-    header = ("request", "after", "model", "tokens", "read", "written", "lost", "USD", "cause")
-    return table_of(header, rows, right=(0, 1, 3, 4, 5, 6, 7))
+    before = ("request", "after", *(["model"] if models else []))
+    figures = ("tokens", "read", "written", "USD", "lost", *([] if narrow else ["lost USD"]))
+    right = (0, 1, *range(len(before), len(before) + len(figures)))
+    return compact(table_of((*before, *figures, "cause"), rows, right=right))
 
 
-def _lost(one: Passed) -> tuple[str, str, str]:
+def _lost(one: Passed, *, narrow: bool) -> tuple[str, ...]:
     cause = one.cause
-    return ("", "", "") if cause is None else (f"{cause.lost_tokens:,}", dollars(cause.lost), cause.what)
+    tokens, amount, what = (
+        ("", "", "") if cause is None else (f"{cause.lost_tokens:,}", dollars(cause.lost), cause.what)
+    )
+    return (tokens, what) if narrow else (tokens, amount, what)
 
 
 def _finding(console: Console, finding: Finding, told: Told, *, show_text: bool) -> None:
     cause = finding.cause
     first = next(one for one in told.passed if one.number == finding.requests[0])
     where = f" in {cause.where}" if cause.where else ""
-    console.print(Text(f"{_sentence(cause.what)}{where}, first in request {first.number + 1}", style="bold"))
+    console.print(Text(f"{sentence(cause.what)}{where}, first in request {first.number + 1}", style="bold"))
     if cause.parting is not None:
         _parted(console, cause.parting, first, show_text=show_text)
     count = len(finding.requests)
@@ -194,103 +272,89 @@ def _unbroken(console: Console, told: Told, *, show_text: bool) -> None:
     console.print(UNBROKEN)
     for one in told.passed:
         if one.parting is not None:
-            console.print(f"{_sentence(one.parting.what)} in request {one.number + 1} loses nothing.")
+            console.print(f"{sentence(one.parting.what)} in request {one.number + 1} loses nothing.")
             _parted(console, one.parting, one, show_text=show_text)
-
-
-def _sentence(what: str) -> str:
-    return what[:1].upper() + what[1:]
 
 
 # --- logs ---------------------------------------------------------------------------------------------------------
 
 
-def _log(wanted: Explaining, model: Model | None, catalog: Catalog) -> None:
-    skipped: Counter[str] = Counter()
-    requests = read_log(*wanted.files, skipped=skipped)
-    if not requests:
-        why = "; ".join(f"{_counted(count)} passed over, {reason}" for reason, count in skipped.items())
-        raise InvalidRequestError(f"there is nothing to explain: {why or 'the logs are empty'}.")
-    _check_models(requests, model)
-    replays, no_bills = _bills(requests, model, catalog, skipped)
+def _log(
+    wanted: Explaining, requests: Sequence[Sent], model: Model | None, catalog: Catalog, skipped: Mapping[str, int]
+) -> None:
+    times, reservations = "assumed" if untimed(requests) else "told", _reservations(requests)
+    requests = in_order(requests)
+    replays, no_bills = _bills([one.recorded for one in requests], model, catalog, skipped)
     explained = causes_of(requests, model=model, catalog=catalog)
     if wanted.as_json:
         bills = {"skipped": dict(skipped)} if replays is None else replays.to_dict()
-        print_json({**bills, "no_bills": no_bills or None, **explained.to_dict(show_text=wanted.show_text)})
+        told = {**bills, "no_bills": no_bills or None, "times": times}
+        print_json({**told, **explained.to_dict(show_text=wanted.show_text)})
         return
     about = {
-        "Explained": ", ".join(path.name for path in wanted.files),
+        "Explained": ", ".join(path.name or str(path) for path in wanted.files),
         "Requests": f"{len(requests):,} in {_conversations(len(explained.conversations))}",
         "Points": _whose_points(explained),
     }
-    tables, remarks = ([], [no_bills]) if replays is None else ([bills_of(replays)], remarks_of(replays))
-    print_figures(about, tables, remarks, {})
-    _broken(make_console(), explained)
+    console = _console()
+    print_about(console, about if replays is None else {**about, "Bill": summary_of(replays)})
+    if replays is not None:
+        print_bills(console, replays)
+    remarks = [no_bills] if replays is None else remarks_of(replays)
+    for remark in (*remarks, *reservations):
+        print_remark(console, remark)
+    print_calls(console, explained)
+    print_broken(console, explained)
 
 
 def _bills(
-    requests: Sequence[Sent], model: Model | None, catalog: Catalog, skipped: Mapping[str, int]
+    requests: Sequence[RecordedRequest], model: Model | None, catalog: Catalog, skipped: Mapping[str, int]
 ) -> tuple[Replays | None, str]:
     """What each placement would have cost; None, and why, where a price isn't known."""
-    recorded = [one.recorded for one in requests]
+    pointed = [one._replace(outline=one.outline._replace(points=one.points or ())) for one in requests]
+    placements: dict[str, tuple[Sequence[RecordedRequest], PlacementPolicy]] = {
+        name: (requests, policy) for name, policy in PLACEMENTS.items()
+    }
+    if any(one.points for one in requests):
+        placements = {AS_WRITTEN: (pointed, as_written), **placements}
     try:
         with progress_bars() as told:
             found = {
-                name: replay(
-                    recorded, model=model, catalog=catalog, place=policy, progress=partial(_progress, told, name)
-                )
-                for name, policy in PLACEMENTS.items()
+                name: replay(some, model=model, catalog=catalog, place=policy, progress=partial(_progress, told, name))
+                for name, (some, policy) in placements.items()
             }
-            return Replays(replays=found, bounds=bounds_of(recorded, model=model, catalog=catalog), skipped=skipped), ""
+            return Replays(replays=found, bounds=bounds_of(requests, model=model, catalog=catalog), skipped=skipped), ""
     except InvalidRequestError as exc:
-        return None, f"No bills: {exc} `pointsman replay` takes that option."
+        return None, f"No bills: {exc}"
 
 
 def _progress(told: Progress, name: str, _: str, done: int, total: int) -> None:
     told(name, done, total)
 
 
-def _broken(console: Console, explained: Explanation) -> None:
-    broken = [told for told in explained.conversations if told.broken]
-    console.print()
-    if not broken:
-        console.print("No conversation is broken: nothing is lost that could have been read.")
-        return
-    broken.sort(key=lambda told: -sum((one.lost or Decimal(0) for one in told.findings), Decimal(0)))
-    console.print(Text("What broke the cache", style="bold"))
-    rows = [
-        (
-            told.name,
-            _began(told),
-            f"{len(told.passed):,}",
-            finding.cause.what,
-            finding.cause.where,
-            f"{len(finding.requests):,}",
-            f"{finding.lost_tokens:,}",
-            dollars(finding.lost),
-        )
-        for told in broken[:_MOST_CONVERSATIONS]
-        for finding in told.findings
-    ]
-    header = ("conversation", "began", "requests", "cause", "where", "misses", "tokens lost", "USD")
-    console.print(table_of(header, rows, right=(2, 5, 6, 7)))
-    rest = len(broken) - _MOST_CONVERSATIONS
-    unbroken = len(explained.conversations) - len(broken)
-    more = f" {rest:,} more are broken, and cheaper; --json has all." if rest > 0 else ""
-    console.print(Text(f"{unbroken:,} of {len(explained.conversations):,} are unbroken.{more}", style="dim"))
-    advice: Mapping[str, str] = {one.cause.what: one.cause.advice for told in broken for one in told.findings}
-    for what, told_advice in advice.items():
-        console.print(Text(printable(f"{_sentence(what)}: {told_advice}"), style="dim"))
-
-
-def _began(told: Told) -> str:
-    try:
-        return datetime.fromtimestamp(told.passed[0].at, UTC).strftime("%Y-%m-%d %H:%M")
-    except (OverflowError, OSError, ValueError):
-        return ""
-
-
 # --- how it is written --------------------------------------------------------------------------------------------
+
+
+def _console() -> Console:
+    """A console on stdout; where that is no terminal, as wide as the environment says, if it says so."""
+    console = make_console()
+    told = os.environ.get(_COLUMNS_VARIABLE, "")
+    if not console.is_terminal and told.isdigit() and int(told):
+        console.width = int(told)
+    return console
+
+
+def _reservations(requests: Sequence[Sent]) -> list[str]:
+    """What is assumed of requests that don't tell all."""
+    told = []
+    count = untimed(requests)
+    if count == len(requests):
+        told.append("No times are told: taken 1 second apart, so that no TTL passes.")
+    elif count:
+        told.append(f"{count:,} of {len(requests):,} requests tell no time: taken 1 second after the one before.")
+    if not all(one.recorded.outline.counted for one in requests):
+        told.append("Some blocks can't be counted (images, PDF): their tokens are left out of all figures.")
+    return told
 
 
 def _conversations(count: int) -> str:

@@ -35,13 +35,14 @@ class Inquiry:
     address: Address
     as_json: bool
     max_tokens: int
+    log: Path | None = None
 
 
 def hold(inquiry: Inquiry) -> None:
     """Hold the conversation and print it. Whatever can be wrong is checked before the first question is sent."""
     documents = read_documents(inquiry.files)
     questions = check_questions(inquiry.questions)
-    with reach(inquiry.address) as reached:
+    with reach(inquiry.address, log=inquiry.log) as reached:
         conversation = Conversation(
             reached.client, model_id=reached.model_id, documents=documents, max_tokens=inquiry.max_tokens
         )
@@ -57,7 +58,7 @@ def hold(inquiry: Inquiry) -> None:
         report.closing()
 
 
-def demo_inquiry(engine: Engine, *, as_json: bool) -> Inquiry:
+def demo_inquiry(engine: Engine, *, as_json: bool, log: Path | None) -> Inquiry:
     """The three guides that ship with the package, and a question about each."""
     guides = sorted(Path(str(files("pointsman"))).joinpath("data", "guides").glob("*.pdf"))
     return Inquiry(
@@ -66,4 +67,5 @@ def demo_inquiry(engine: Engine, *, as_json: bool) -> Inquiry:
         address=Address(engine=engine),
         as_json=as_json,
         max_tokens=_DEMO_MAX_TOKENS,
+        log=log,
     )

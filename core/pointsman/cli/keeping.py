@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pointsman.ask.connection import KEY_VARIABLE, calls_to, connect
+from pointsman.ask.unlisted import meant
 from pointsman.catalog import GEO_PREFIXES, Catalog, named_by
+from pointsman.cli.endpoints import WITHOUT_AWS
 from pointsman.cli.kept import kept_routers, region_here, routers_file
 from pointsman.cli.layout import make_console, print_about, print_json, print_remark, table_of
 from pointsman.cli.routers import NewRouter, Place
 from pointsman.errors import InvalidRequestError
-from pointsman.prompt_routers import split_router_arn
+from pointsman.prompt_routers import is_model_id, split_router_arn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,11 @@ def create_router(place: Place, wanted: NewRouter, *, as_json: bool) -> None:
         As `list_routers`; RouterConflictError, InvalidRouterError: it can't be kept so.
     """
     catalog = Catalog.default()
-    for model_id in (*wanted.models, wanted.fallback):
+    for option, model_id in (*(("--model", one) for one in wanted.models), ("--fallback", wanted.fallback)):
+        if not model_id.startswith("arn:") and not is_model_id(model_id):
+            raise InvalidRequestError(
+                f"{option} {model_id!r} names no model{meant(model_id)}. Give an id, an inference profile or an ARN."
+            )
         catalog.resolve(model_id)  # Warns of one that nobody knows: it may be a slip of the pen.
     with _keeper(place) as keeper:
         described = {} if wanted.description is None else {"description": wanted.description}
@@ -121,6 +127,8 @@ def delete_router(place: Place, name: str, *, as_json: bool) -> None:
     """Delete a router, and say so. Raises as `list_routers`."""
     with _keeper(place) as keeper:
         arn = keeper.arn_of(name)
+        if ":default-prompt-router/" in arn:
+            raise InvalidRequestError(f"{name!r} is a default prompt router, which can't be deleted.")
         with _writing(keeper.file):
             keeper.control.delete_prompt_router(promptRouterArn=arn)
         if as_json:
@@ -136,8 +144,8 @@ def _keeper(place: Place) -> Iterator[_Keeper]:
         yield _Keeper(control=kept_routers(file, region=region_here(place.region)), where=str(file), file=file)
         return
     key = os.environ.get(KEY_VARIABLE) or None
-    connection = connect(endpoint_url=place.endpoint_url, region=place.region, key=key)
-    where = "AWS" if place.endpoint_url is None else place.endpoint_url
+    connection = connect(endpoint_url=place.endpoint_url, region=place.region, key=key, without_aws=WITHOUT_AWS)
+    where = connection.session.endpoint_url or "AWS"
     with calls_to(where):
         yield _Keeper(control=connection.session.client("bedrock"), where=f"{where}, {connection.region}", file=None)
 

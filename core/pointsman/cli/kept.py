@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from pointsman.bedrock import configured_region
+from pointsman.bedrock import check_region, configured_region
 from pointsman.catalog import Catalog
 from pointsman.errors import InvalidRequestError
 from pointsman.routing import QualityPredictor, RouterRegistry
@@ -47,7 +47,13 @@ def kept_routers(
 
 
 def region_here(named: str | None) -> str:
-    """The Region that models are invoked from, where no call is made: the one named, else AWS's setting, else ours."""
-    with suppress(InvalidRequestError):  # A configuration that can't be used matters to those who call.
-        return configured_region(named) or _REGION
-    return _REGION
+    """The Region that models are invoked from, where no call is made: the one named, else AWS's setting, else ours.
+
+    Raises:
+        InvalidRequestError: AWS has no such Region.
+    """
+    found = named
+    if found is None:
+        with suppress(InvalidRequestError):  # A configuration that can't be used matters to those who call.
+            found = configured_region()
+    return check_region(found) if found else _REGION

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from pointsman.cli.completing import model_ids
 from pointsman.cli.options import AsJson
 
 
 def models(
     # Hidden: the help would name its Python type. The text below tells of it.
-    model: Annotated[str | None, typer.Argument(metavar="ID", hidden=True)] = None,
+    model: Annotated[str | None, typer.Argument(metavar="ID", hidden=True, autocompletion=model_ids)] = None,
     region: Annotated[
         str | None,
         typer.Option(
@@ -29,8 +30,11 @@ def models(
 
         pointsman models us.anthropic.claude-haiku-5-5
     """
+    from pointsman.bedrock import check_region
     from pointsman.cli.cataloguing import list_models, show_model
 
+    if region is not None:
+        check_region(region)
     if model is None:
         list_models(region=region, as_json=as_json)
     else:

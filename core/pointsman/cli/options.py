@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pointsman.ask.connection import KEY_VARIABLE
+from pointsman.cli.completing import model_ids, router_names
 from pointsman.cli.endpoints import Engine
 from pointsman.errors import InvalidRequestError
 
@@ -24,12 +25,17 @@ RouterName = Annotated[
         metavar="NAME|ARN",
         help="The prompt router to ask. Default: the one for Claude.",
         show_default=False,
+        autocompletion=router_names,
     ),
 ]
 ModelId = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="ID", help="A model or inference profile to ask, instead of a router.", show_default=False
+        "--model",
+        metavar="ID",
+        help="A model or inference profile to ask, instead of a router.",
+        show_default=False,
+        autocompletion=model_ids,
     ),
 ]
 PredictorFile = Annotated[
@@ -59,6 +65,15 @@ OwnEngine = Annotated[
     typer.Option(
         "--engine",
         help="What answers there, which is started then: a small model, or sentences of the prompt. Default: llama.",
+        show_default=False,
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        help="Add what was sent to this log, without its text, for `pointsman explain` and `replay`.",
         show_default=False,
     ),
 ]

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pointsman.cli.completing import model_ids, router_names
+from pointsman.cli.prices import NamedPrice, Prices, named_prices
 from pointsman.errors import InvalidRequestError
 
 OURS = "pointsman"
@@ -15,7 +17,7 @@ OURS = "pointsman"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replaying:
-    """What is to be replayed, under which policies, and how it is shown. `prices` are (model id, five prices)."""
+    """What is to be replayed, under which policies, and how it is shown."""
 
     logs: tuple[Path, ...]
     model: str | None = None
@@ -25,7 +27,7 @@ class Replaying:
     compare: bool = False
     interleave: bool = False
     seed: int = 0
-    prices: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    prices: tuple[NamedPrice, ...] = ()
     plots: tuple[Path, ...] = ()
     as_json: bool = False
 
@@ -43,7 +45,12 @@ def replay(
     logs: Annotated[list[Path] | None, typer.Argument(metavar="LOG", hidden=True)] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="The model of all requests. Default: what the log names.", show_default=False),
+        typer.Option(
+            metavar="ID",
+            help="The model of all requests. Default: what the log names.",
+            show_default=False,
+            autocompletion=model_ids,
+        ),
     ] = None,
     placement: Annotated[
         list[str] | None,
@@ -64,19 +71,13 @@ def replay(
             help="What chooses the model of each request: a prompt router, on the expected quality that the log tells; "
             "or one's own.",
             show_default=False,
+            autocompletion=router_names,
         ),
     ] = None,
     models: Annotated[
         str | None, typer.Option(metavar="A,B", help="What a router of one's own chooses among.", show_default=False)
     ] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID=IN,OUT,READ,5M,1H",
-            help="A model's USD per million tokens, the last ones may lack; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    price: Prices = None,
     interleave: Annotated[
         bool,
         typer.Option("--interleave", help="Sessions without a common clock start side by side, over a day."),
@@ -107,23 +108,8 @@ def replay(
             compare=compare,
             interleave=interleave,
             seed=seed,
-            prices=tuple(map(_price, price or ())),
+            prices=named_prices(price),
             plots=tuple(plot or ()),
             as_json=as_json,
         )
     )
-
-
-def _price(text: str) -> tuple[str, tuple[str, ...]]:
-    model, _, prices = text.rpartition("=")
-    amounts = tuple(prices.split(","))
-    if not model or not 2 <= len(amounts) <= 5 or not all(_is_amount(one) for one in amounts):
-        raise InvalidRequestError(f"--price {text!r} is not of the form ID=IN,OUT,READ,5M,1H: two to five prices.")
-    return model, amounts
-
-
-def _is_amount(text: str) -> bool:
-    try:
-        return 0 <= float(text) < float("inf")
-    except ValueError:
-        return False

@@ -8,22 +8,24 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from pointsman.catalog import Catalog, Model
 from pointsman.cli.kept import kept_routers, region_here
 from pointsman.cli.loading import load_function
+from pointsman.cli.prices import priced
 from pointsman.cli.replay import Replaying
 from pointsman.cli.showing import print_figures, progress_bars
 from pointsman.errors import InvalidRequestError
+from pointsman.evaluation.asked import read_requests
 from pointsman.evaluation.policies import PLACEMENTS, ExpectedQuality, PlacementPolicy, RoutingPolicy
 from pointsman.evaluation.replay import Replay, bounds_of, replay
 from pointsman.evaluation.replay_chart import check_plot, write_plot
 from pointsman.evaluation.replay_report import Replays, remarks_of, table_of
 from pointsman.evaluation.traffic import RecordedRequest, interleaved, read_traffic
 from pointsman.evaluation.trial import Progress as Told
-from pointsman.pricing import Price
 from pointsman.routing import Router
 
 _TOLD_EVERY = 1000
@@ -38,12 +40,12 @@ def carry_out(wanted: Replaying) -> None:
     for path in wanted.plots:
         check_plot(path)
     placements = _placements(wanted)
-    catalog = _priced(Catalog.default(), wanted)
+    catalog = priced(Catalog.default(), wanted.prices)
     model = catalog.resolve(wanted.model) if wanted.model is not None else None
     router, candidates = _router(wanted, catalog)
     skipped: Counter[str] = Counter()
     with progress_bars() as told:
-        requests = list(_read(wanted, skipped, told))
+        requests = _read(wanted, skipped, told)
         if not requests:
             raise InvalidRequestError(f"there is nothing to replay: {_listed(skipped) or 'the logs are empty'}.")
         run = partial(replay, requests, model=model, router=router, candidates=candidates, catalog=catalog)
@@ -62,7 +64,24 @@ def _named(told: Told, name: str, _: str, done: int, total: int) -> None:
     told(name, done, total)
 
 
-def _read(wanted: Replaying, skipped: Counter[str], told: Told) -> Iterator[RecordedRequest]:
+def _read(wanted: Replaying, skipped: Counter[str], told: Told) -> list[RecordedRequest]:
+    try:
+        return list(_recorded(wanted, skipped, told))
+    except InvalidRequestError as exc:
+        if (path := next(filter(_holds_requests, wanted.logs), None)) is not None:
+            raise InvalidRequestError(
+                f"{path} holds a request as it is sent, and no log. Look into it with `pointsman explain {path}`."
+            ) from exc
+        raise
+
+
+def _holds_requests(path: Path) -> bool:
+    with suppress(InvalidRequestError):
+        return path.is_file() and bool(read_requests(path))
+    return False
+
+
+def _recorded(wanted: Replaying, skipped: Counter[str], told: Told) -> Iterator[RecordedRequest]:
     timeline = partial(interleaved, seed=wanted.seed) if wanted.interleave else None
     count = 0
     for request in read_traffic(*wanted.logs, timeline=timeline, skipped=skipped):
@@ -103,16 +122,6 @@ def _router(wanted: Replaying, catalog: Catalog) -> tuple[RoutingPolicy | None, 
     if not wanted.candidates:
         raise InvalidRequestError("a router of one's own needs models to choose from: --models A,B.")
     return load_function(wanted.router, "router"), [catalog.resolve(one) for one in wanted.candidates]
-
-
-def _priced(catalog: Catalog, wanted: Replaying) -> Catalog:
-    """The catalogue with the prices that were named; the rules of caching stay the model's."""
-    for model_id, (in_, out, *cached) in wanted.prices:
-        read, writes = (cached[0], cached[1:]) if cached else (None, [])
-        written = dict(zip(("5m", "1h"), writes, strict=False))
-        price = Price(input=in_, output=out, cache_read=read, cache_write=written)  # type: ignore[arg-type]  # taken for Decimals
-        catalog = catalog.with_model(replace(catalog.resolve(model_id), price=price))
-    return catalog
 
 
 # --- what is shown ------------------------------------------------------------------------------------------------

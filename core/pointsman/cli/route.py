@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pointsman.cli.completing import model_ids, router_names
 from pointsman.cli.options import AsJson, PredictorFile
 
 
@@ -33,6 +34,7 @@ def route(
             metavar="NAME|ARN",
             help="The prompt router. Default: the request's, or the one for Claude.",
             show_default=False,
+            autocompletion=router_names,
         ),
     ] = None,
     region: Annotated[
@@ -52,6 +54,7 @@ def route(
             metavar="ID",
             help="Decide as if the prompt had just been sent to this model; may be repeated.",
             show_default=False,
+            autocompletion=model_ids,
         ),
     ] = None,
     as_json: AsJson = False,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pointsman.cli.completing import model_ids, router_names
 from pointsman.cli.kept import DEFAULT_PLACE, ROUTERS_VARIABLE
 from pointsman.cli.options import AsJson, EndpointUrl
 from pointsman.errors import InvalidRequestError
@@ -42,7 +43,7 @@ RegionHere = Annotated[
     ),
 ]
 # Hidden: the help would name its Python type. The text below tells of it.
-Name = Annotated[str, typer.Argument(metavar="NAME", hidden=True)]
+Name = Annotated[str, typer.Argument(metavar="NAME", hidden=True, autocompletion=router_names)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +111,19 @@ def create(
     name: Name,
     *,
     model: Annotated[
-        list[str], typer.Option("--model", metavar="ID", help="A model to choose among; may be repeated.")
+        list[str],
+        typer.Option(
+            "--model", metavar="ID", help="A model to choose among; may be repeated.", autocompletion=model_ids
+        ),
     ],
     fallback: Annotated[
-        str, typer.Option("--fallback", metavar="ID", help="The model where no other meets the criteria.")
+        str,
+        typer.Option(
+            "--fallback",
+            metavar="ID",
+            help="The model where no other meets the criteria.",
+            autocompletion=model_ids,
+        ),
     ],
     difference: Annotated[
         float,
@@ -132,6 +142,7 @@ def create(
 ) -> None:
     """Create a router. Its models are ids, inference profiles or ARNs; AWS takes two of one family.
 
+    \b
         pointsman routers create thrifty --model us.anthropic.claude-haiku-5-5 \\
             --fallback us.anthropic.claude-sonnet-5-5 --difference 0.1
     """

@@ -1,7 +1,9 @@
-"""Requests with their texts, from files: one, several of a conversation, or a log. Knows shapes; explains nothing.
+"""Requests with their texts, from files: one, several of a conversation, or a log. Knows files; explains nothing.
 
-A request is of Converse's shape, perhaps with `modelId`, `at` (seconds) or `timestamp` beside it, or within `request`;
-or a line of Bedrock's model-invocation logs. Logs without texts are read by `pointsman.evaluation.traffic`.
+A request is of Converse's shape, or stands in `request`. Beside it may stand `modelId`, `at` or `timestamp` (seconds,
+milliseconds, or ISO 8601), `session`, and in `response` or `reply` what Converse returned: its usage, and what a router
+invoked. Or it is a line of Bedrock's model-invocation logs. Logs without texts are left to
+`pointsman.evaluation.traffic`.
 """
 
 from __future__ import annotations
@@ -11,28 +13,33 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from pointsman.bedrock import read_reply
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.causes import Sent
-from pointsman.evaluation.traffic import RecordedRequest, read_traffic
+from pointsman.evaluation.shapes import EXAMPLE, check_shape
+from pointsman.evaluation.traffic import RecordedRequest
+from pointsman.evaluation.traffic.lines import GZIP, Lines
 from pointsman.evaluation.traffic.logs import Conversations, invocations, with_bytes
+from pointsman.evaluation.traffic.reading import TrafficReader
 from pointsman.prompt import Prompt
 from pointsman.tokens import EstimatedTokens
 from pointsman.trace_log import FORMAT
 
-_GZIP = b"\x1f\x8b"
 # Outlines of all requests have to agree; their digests stay in this process.
 _KEY = b"explained"
 _OF_INVOCATIONS = "ModelInvocationLog"
 _CONVERSE = ("modelId", "toolConfig", "system", "messages", "inferenceConfig", "additionalModelRequestFields")
-# What the first line of a log has that `read_traffic` reads.
+# What the first line of a log has that `TrafficReader` reads.
 _OF_LOGS = frozenset({FORMAT, "schemaType", "reqs", "hash_ids", "traj", "conversations"})
 _COUNTER = EstimatedTokens()
+# As seconds, a time of the year 5138; as milliseconds, of 1973.
+_LEAST_MILLISECONDS = 1e11
 
 
 def read_requests(path: Path) -> list[Sent] | None:
@@ -44,10 +51,12 @@ def read_requests(path: Path) -> list[Sent] | None:
         InvalidRequestError: it can't be read, or holds what is no request.
     """
     data = _read(path)
+    if not data.strip():
+        raise InvalidRequestError(f"{path}: there is nothing in it.")
     try:
         told = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
-        if b"\n" in data.strip() and path.suffix != ".json":
+        if _is_of_lines(path, data):
             return None
         raise InvalidRequestError(f"{path}: it is no JSON: {exc}.") from exc
     if isinstance(told, Mapping) and not _has_request(told) and not _OF_LOGS.isdisjoint(told):
@@ -59,19 +68,32 @@ def read_requests(path: Path) -> list[Sent] | None:
     return [_sent(one, name) for one, name in zip(requests, names, strict=True)]
 
 
-def read_log(*paths: Path, skipped: Counter[str]) -> list[Sent]:
-    """The requests of logs, in the order of time; with their texts, where the logs hold them.
+def read_log(
+    *files: Path, skipped: Counter[str], found: Mapping[Path, Sequence[Sent] | None] | None = None
+) -> list[Sent]:
+    """The requests of files, as they stand, each with its session; with their texts, where the files hold them.
 
-    What can't be used is counted in `skipped`, by the reason.
+    Args:
+        skipped: counts what can't be used, by the reason.
+        found: what `read_requests` has found in them, if they were read before.
 
     Raises:
-        InvalidRequestError: a log can't be read, with the line where that showed.
+        InvalidRequestError: a file can't be read, with the line where that showed.
     """
-    conversations = Conversations()
+    reader = TrafficReader(skipped=skipped)
     requests: list[Sent] = []
-    for path in paths:
-        requests.extend(_log(path, conversations, skipped))
-    return in_order(requests)
+    for path in files:
+        told = read_requests(path) if found is None else found[path]
+        if told is None:
+            requests.extend(_log(path, reader, skipped))
+        else:
+            requests.extend(_in_session(one, reader.conversations) for one in told)
+    return requests
+
+
+def untimed(requests: Sequence[Sent]) -> int:
+    """How many of the requests tell no time."""
+    return sum(isnan(one.recorded.at) for one in requests)
 
 
 def in_order(requests: Sequence[Sent]) -> list[Sent]:
@@ -85,19 +107,18 @@ def in_order(requests: Sequence[Sent]) -> list[Sent]:
     return sorted(placed, key=lambda one: one.recorded.at)
 
 
-def _log(path: Path, conversations: Conversations, skipped: Counter[str]) -> Iterator[Sent]:
-    first = None if path.is_dir() else next(_lines(path), None)
-    if first is None or not (_has_request(first[1]) or first[1].get("schemaType") == _OF_INVOCATIONS):
-        yield from (Sent(one) for one in read_traffic(path, skipped=skipped))
+def _log(path: Path, reader: TrafficReader, skipped: Counter[str]) -> Iterator[Sent]:
+    lines = Lines(path, Counter())
+    if not (_has_request(lines.first) or lines.first.get("schemaType") == _OF_INVOCATIONS):
+        yield from (Sent(one) for one in reader.read(path))
         return
-    for number, told in _lines(path):
-        name = f"{path}, line {number}"
+    lines = Lines(path, skipped)
+    for told in lines:
+        name = f"{path}, line {lines.number}"
         if told.get("schemaType") == _OF_INVOCATIONS:
-            yield from _invocation(told, name, conversations, skipped)
+            yield from _invocation(told, name, reader.conversations, skipped)
         else:
-            one = _sent(told, name)
-            session = conversations.session_of(one.recorded.outline)
-            yield one._replace(recorded=one.recorded._replace(session=session))
+            yield _in_session(_sent(told, name), reader.conversations)
 
 
 def _invocation(
@@ -110,71 +131,86 @@ def _invocation(
         raise _unreadable(name, exc) from exc
 
 
+def _in_session(sent: Sent, conversations: Conversations) -> Sent:
+    """The request with the session that it tells, else that of the one whose whole prompt it extends."""
+    one = sent.recorded
+    outline = conversations.counted(one.outline, one.model, one.usage)
+    session = one.session or conversations.session_of(outline)
+    return sent._replace(recorded=one._replace(outline=outline, session=session))
+
+
 def _has_request(told: Mapping[str, Any]) -> bool:
     return "messages" in told or isinstance(told.get("request"), Mapping)
 
 
 def _sent(told: Any, name: str) -> Sent:
-    if not isinstance(told, Mapping) or not _has_request(told):
-        raise InvalidRequestError(f"{name}: it is no request of Converse's shape: it has no messages.")
+    held = told["request"] if isinstance(told, Mapping) and isinstance(told.get("request"), Mapping) else told
+    if not isinstance(held, Mapping) or "messages" not in held:
+        raise InvalidRequestError(f"{name}: it is no request of Converse's shape: it has no messages. {EXAMPLE}.")
     try:
-        held = told.get("request", told)
+        check_shape(held)
         request = {field: with_bytes(held[field]) for field in (*_CONVERSE, "outputConfig") if field in held}
-        _check(request)
         outline = Prompt(request).outline(_COUNTER, key=_KEY)
+        reply = read_reply(_reply_in(told), at=nan)
         recorded = RecordedRequest(
-            session="1",
+            session=str(told.get("session") or ""),
             at=_time(told),
-            model=str(request.get("modelId") or told.get("modelId") or told.get("model") or ""),
+            model=reply.invoked_model_id
+            or str(request.get("modelId") or told.get("modelId") or told.get("model") or ""),
             outline=outline._replace(points=()),
+            output_tokens=reply.usage.output_tokens if reply.usage else 0,
+            usage=reply.usage,
             points=outline.points,
         )
     except InvalidRequestError as exc:
         raise InvalidRequestError(f"{name}: {exc}") from exc
-    except (ValueError, LookupError, TypeError, AttributeError, StopIteration) as exc:
+    except (ValueError, LookupError, TypeError, AttributeError) as exc:
         raise _unreadable(name, exc) from exc
     return Sent(recorded, request)
 
 
-def _check(request: Mapping[str, Any]) -> None:
-    """That blocks stand where Converse has blocks: a plain text is the usual mistake."""
-    lists = {"toolConfig.tools": (request.get("toolConfig") or {}).get("tools") or [], "system": request.get("system")}
-    lists |= {f"messages[{place}].content": one["content"] for place, one in enumerate(request["messages"])}
-    for name, blocks in lists.items():
-        if not isinstance(blocks, list | None) or not all(isinstance(one, Mapping) and one for one in blocks or ()):
-            raise ValueError(f'{name} is no list of blocks, such as [{{"text": ...}}]')
+def _reply_in(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What Converse returned, where it is told; else nothing."""
+    replies = (told.get("response"), told.get("reply"))
+    return next((reply for reply in replies if isinstance(reply, Mapping)), {})
 
 
 def _unreadable(name: str, exc: Exception) -> InvalidRequestError:
-    what = f"it has no {exc}" if isinstance(exc, KeyError) else str(exc) or "a block in it is empty"
+    what = f"it has no {exc}" if isinstance(exc, KeyError) else str(exc)
     return InvalidRequestError(f"{name}: it is not of Converse's shape: {what}.")
 
 
 def _time(told: Mapping[str, Any]) -> float:
     """In seconds; NaN where none is told."""
-    if "at" in told:
-        return float(told["at"])
-    return datetime.fromisoformat(told["timestamp"]).timestamp() if "timestamp" in told else nan
+    value = told.get("at", told.get("timestamp"))
+    if value is None:
+        return nan
+    name = "at" if "at" in told else "timestamp"
+    try:
+        seconds = datetime.fromisoformat(value).timestamp() if isinstance(value, str) else float(value)
+    except (ValueError, TypeError) as exc:
+        raise InvalidRequestError(f"{name} is no time: give seconds, milliseconds, or ISO 8601.") from exc
+    if not isfinite(seconds):
+        raise InvalidRequestError(f"{name} is {seconds}. Give a time, or leave it out.")
+    return seconds / 1000 if seconds > _LEAST_MILLISECONDS else seconds
+
+
+def _is_of_lines(path: Path, data: bytes) -> bool:
+    """Whether what is no JSON document may be lines of JSON: a file that calls itself .json must begin with one."""
+    first, _, rest = data.strip().partition(b"\n")
+    if not rest:
+        return False
+    if path.suffix != ".json":
+        return True
+    try:
+        return isinstance(orjson.loads(first), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _read(path: Path) -> bytes:
     try:
         data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(_GZIP) else data
+        return gzip.decompress(data) if data.startswith(GZIP) else data
     except (OSError, EOFError, zlib.error) as exc:
         raise InvalidRequestError(f"{path}: it can't be read: {getattr(exc, 'strerror', None) or exc}.") from exc
-
-
-def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The JSON objects of a file, one a line, with its number. CloudWatch's exports write the time before each."""
-    for number, line in enumerate(_read(path).splitlines(), 1):
-        if not line.strip():
-            continue
-        start = line.find(b"{")
-        try:
-            told = orjson.loads(line[start:] if start > 0 else line)
-        except orjson.JSONDecodeError as exc:
-            raise InvalidRequestError(f"{path}, line {number}: it is no JSON: {exc}.") from exc
-        if not isinstance(told, dict):
-            raise InvalidRequestError(f"{path}, line {number}: it is no JSON object.")
-        yield number, told

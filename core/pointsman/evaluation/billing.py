@@ -84,7 +84,7 @@ class BillingSimulator:
         check_points(outline, points, model)
         entries = self._cache_at(model, now)
         sums = outline.sums
-        effective = [point for point in points if _is_effective(sums[point.after], model.cache)]
+        effective = [point for point in points if _is_effective(outline, point.after, model.cache)]
         start = _longest_read(entries, outline.blocks, effective, model.cache.lookback_blocks, now)
         most = SECONDS["1h"]
         if start >= 0:
@@ -180,7 +180,7 @@ def check_points(outline: Outline, points: Sequence[CachePoint], model: Model) -
 
 def takes_point(outline: Outline, index: int, rules: CacheRules) -> bool:
     """Whether a point behind that block would be taken, and would cache."""
-    return _is_effective(outline.sums[index], rules) and _refusal(outline, index, rules) is None
+    return _is_effective(outline, index, rules) and _refusal(outline, index, rules) is None
 
 
 def _refused(point: CachePoint, model: Model, reason: str) -> InvalidRequestError:
@@ -211,8 +211,10 @@ def _with_tool_result(outline: Outline, index: int) -> bool:
     return any(block.kind == "tool_result" for block in blocks[first : last + 1])
 
 
-def _is_effective(tokens: int, rules: CacheRules) -> bool:
-    if tokens < (rules.minimum_tokens or 1):
+def _is_effective(outline: Outline, index: int, rules: CacheRules) -> bool:
+    """Whether that prefix is long enough and not too long; what can't be counted is taken for long enough."""
+    tokens = outline.sums[index]
+    if index < outline.first_unknown and tokens < (rules.minimum_tokens or 1):
         return False
     return rules.maximum_tokens is None or tokens <= rules.maximum_tokens
 

@@ -63,15 +63,15 @@ def best_within_rules(requests: Iterable[TimedRequest], model: Model) -> Decimal
         InvalidRequestError: the model's price for input is not known.
     """
     rates = _Rates.of(model)
-    usages = [usage for _, usage in _in_hindsight(requests, model)]
-    return rates.dollars(sum(rates.at(usage.input_tokens).bill(usage) for usage in usages))
+    return rates.dollars(rates.bill(usage for _, usage in _in_hindsight(requests, model)))
 
 
 def clairvoyant_points(requests: Iterable[TimedRequest], model: Model) -> list[tuple[CachePoint, ...]]:
     """The points of each request, in the order of time, by one who knows all that will be asked.
 
     What the lower bound would write at a request is written as far as the cuts offered there, the minimum, the number
-    of points and the order of the TTLs allow: a point where each later request parts.
+    of points and the order of the TTLs allow: a point where each later request parts. None at all, where these would
+    cost more than they save.
 
     Raises:
         InvalidRequestError: the model's price for input is not known.
@@ -79,13 +79,21 @@ def clairvoyant_points(requests: Iterable[TimedRequest], model: Model) -> list[t
     return [points for points, _ in _in_hindsight(requests, model)]
 
 
-def _in_hindsight(requests: Iterable[TimedRequest], model: Model) -> Iterator[tuple[tuple[CachePoint, ...], Usage]]:
+_Placed = list[tuple[tuple[CachePoint, ...], Usage]]
+"""The points of each request, and what it uses with them."""
+
+
+def _in_hindsight(requests: Iterable[TimedRequest], model: Model) -> _Placed:
     hindsight = _Hindsight(requests, model, conservative=True)
     simulator = BillingSimulator(conservative=True)
+    placed: _Placed = []
     for request, gains in zip(hindsight.requests, hindsight.gains, strict=True):
         warm = simulator.readable(request.outline, model, request.at)
         points = _points(request.outline, gains, warm, model.cache)
-        yield points, simulator.bill(request.outline, points, model, request.at)
+        placed.append((points, simulator.bill(request.outline, points, model, request.at)))
+    plain: _Placed = [((), Usage(input_tokens=usage.input_tokens)) for _, usage in placed]
+    rates = _Rates.of(model)
+    return min(placed, plain, key=lambda one: rates.bill(usage for _, usage in one))
 
 
 class _Rate(NamedTuple):
@@ -129,6 +137,10 @@ class _Rates:
         if rate is None:
             rate = self._known[id(price)] = self._rate(price)
         return rate
+
+    def bill(self, usages: Iterable[Usage]) -> int:
+        """What they cost in all, each at the rate of its size."""
+        return sum(self.at(usage.input_tokens).bill(usage) for usage in usages)
 
     def dollars(self, cost: int) -> Decimal:
         return Decimal(cost).scaleb(self._exponent + _TO_DOLLARS)

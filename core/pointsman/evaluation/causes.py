@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from pointsman.cache import Case, Ledger, MissReason, Placement, Sending, SentPrompts, explain_miss, misses, place
+from pointsman.cache import Case, Ledger, MissReason, Placement, Sending, SentPrompts, misses, place
 from pointsman.cache.ledger import SECONDS, effective
-from pointsman.cache.rules import callers_points
 from pointsman.catalog import Catalog, Model
 from pointsman.evaluation.billing import BillingSimulator
 from pointsman.evaluation.parting import ANOTHER_QUESTION, Parting, Side, blocks_in_common, parting
-from pointsman.evaluation.replay import model_of
+from pointsman.evaluation.policies import as_written
+from pointsman.evaluation.reasons import explained, refused_point, remedy_of, sent_before, without_a_point
+from pointsman.evaluation.replay import model_of, plain
 from pointsman.evaluation.traffic import RecordedRequest
 from pointsman.outline import CachePoint, Outline
 from pointsman.pricing import cost_of
@@ -41,8 +42,9 @@ class Sent(NamedTuple):
 class Cause:
     """Why one request read less than it could have.
 
-    `parting` is where it parts from an earlier request, None where that is not the reason, or no texts are known.
-    `lost_tokens` would have been read, were it not for this; `lost` is what that cost, in USD, None without prices.
+    `parting` is where it parts from an earlier request, as the reason or beside it, None without texts.
+    `lost_tokens` would have been read, were it not for this; `lost` is what that cost, in USD. None without prices, and
+    for a request that Bedrock refuses: nothing of it is billed.
     """
 
     reason: MissReason
@@ -53,27 +55,38 @@ class Cause:
     @property
     def what(self) -> str:
         """The cause in a few words: what differs, or the kind of the miss."""
-        if self.parting is not None:
-            return self.parting.what
-        if isinstance(self.reason, misses.PrefixChanged) and self.reason.looks_like:
-            return self.reason.looks_like
-        return self.reason.kind
+        if not isinstance(self.reason, misses.PrefixChanged):
+            return self.reason.kind
+        return self.parting.what if self.parting is not None else self.reason.looks_like or self.reason.kind
 
     @property
     def where(self) -> str:
         """The place, in words; empty where there is none."""
-        if self.parting is not None:
-            return self.parting.where
-        if isinstance(self.reason, misses.PrefixChanged):
-            return f"block {self.reason.block} of {self.reason.section}"
-        return (self.reason.section or "") if isinstance(self.reason, misses.RefusedPoint) else ""
+        if not isinstance(self.reason, misses.PrefixChanged):
+            return self.section
+        return self.parting.where if self.parting is not None else f"block {self.reason.block} of {self.section}"
+
+    @property
+    def section(self) -> str:
+        """The section of that place; empty where there is none."""
+        if isinstance(self.reason, misses.PrefixChanged) and self.parting is not None:
+            return self.parting.section
+        return getattr(self.reason, "section", None) or ""
 
     @property
     def advice(self) -> str:
         """What to do about it."""
         if isinstance(self.reason, misses.RefusedPoint):
-            return f"{self.reason} Put it behind a text, or leave cache points to Pointsman."
-        return str(self.reason) if self.parting is None else self.parting.advice
+            why = self.reason.why
+            return f"A cache point is refused (400), and the request with it: {why}. {remedy_of(self.reason)}"
+        if isinstance(self.reason, misses.NotWritten | misses.NoPoint):
+            return f"{self.reason} Put a cache point at the end of the last message."
+        if self.parting is None:
+            return str(self.reason)
+        told = self.parting.advice
+        if not isinstance(self.reason, misses.PrefixChanged):
+            told = f"{self.reason} Besides, {self.parting.where} differs: {self.parting.what}. {told}"
+        return f"{told} {self.parting.behind}".strip()
 
     def to_dict(self, *, show_text: bool = False) -> dict[str, Any]:
         """Plain JSON; money in decimal strings, what is unknown as None."""
@@ -81,7 +94,7 @@ class Cause:
             "what": self.what,
             "where": self.where,
             "lost_tokens": self.lost_tokens,
-            "lost_usd": None if self.lost is None else str(self.lost),
+            "lost_usd": None if self.lost is None else plain(self.lost),
             "advice": self.advice,
             "miss": self.reason.to_dict(),
             "parting": None if self.parting is None else self.parting.to_dict(show_text=show_text),
@@ -90,7 +103,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
-    """What became of one request.
+    """What became of one request. Of one that Bedrock refuses, nothing is billed or cached.
 
     `after` is the number of the earlier request that it has most in common with, None for none; `parting` is where it
     parts from that one, also where nothing is lost by it. It is only looked for in requests of one conversation.
@@ -114,7 +127,7 @@ class Passed:
             "at": self.at,
             "points": [list(point) for point in self.points],
             "usage": self.usage.to_dict(),
-            "cost_usd": None if cost is None else str(cost),
+            "cost_usd": None if cost is None else plain(cost),
             "cause": None if self.cause is None else self.cause.to_dict(show_text=show_text),
             "after": self.after,
             "parting": None if self.parting is None else self.parting.to_dict(show_text=show_text),
@@ -136,7 +149,7 @@ class Finding:
             **self.cause.to_dict(show_text=show_text),
             "requests": list(self.requests),
             "lost_tokens": self.lost_tokens,
-            "lost_usd": None if self.lost is None else str(self.lost),
+            "lost_usd": None if self.lost is None else plain(self.lost),
         }
 
 
@@ -216,16 +229,44 @@ class _Passage:
         self._sent = SentPrompts()
         self._requests: list[Sent] = []
         self._passed: list[Passed] = []
+        self._answered: list[int] = []
         self._numbers: dict[bytes, int] = {}
         self._conversation_of: dict[str, str] = {}
         self._names: list[str] = []
 
     def send(self, number: int, sent: Sent, model: Model) -> None:
         """One more request."""
-        one, ledger = sent.recorded, self._ledger
+        one = sent.recorded
         # Those that the placement sees are the caller's, as in a client.
         outline = one.outline._replace(points=tuple(one.points or ()))
         placement = self._placement(outline, model, one.at)
+        # What was billed was not refused, whatever we know of the rules.
+        refused = refused_point(outline, placement, model) if one.usage is None else None
+        if refused is None:
+            passed = self._answer(number, sent, outline, model, placement)
+        else:
+            passed = self._refuse(number, sent, model, placement, refused)
+        self._passed.append(passed)
+        self._requests.append(sent)
+        self._names.append(self._name(one.session, passed.cause, passed.after))
+
+    def _refuse(
+        self, number: int, sent: Sent, model: Model, placement: Placement, reason: misses.RefusedPoint
+    ) -> Passed:
+        earlier = self._earlier(sent, model, None)
+        return Passed(
+            number=number,
+            model=model,
+            at=sent.recorded.at,
+            points=placement.points,
+            usage=Usage(),
+            cause=Cause(reason=reason, parting=None, lost_tokens=0, lost=None),
+            after=earlier,
+            parting=self._parting(earlier, sent) if self._one else None,
+        )
+
+    def _answer(self, number: int, sent: Sent, outline: Outline, model: Model, placement: Placement) -> Passed:
+        one, ledger = sent.recorded, self._ledger
         expected = ledger.readable(outline, model, placement.points, one.at) if placement.points else None
         sending = self._sent.send(outline, model, placement.points, one.at) if model.cache.max_points else None
         usage = self._usage(one, outline, model, placement)
@@ -240,27 +281,24 @@ class _Passage:
             sending=sending,
             prompt=None if sent.request is None else Prompt(sent.request),
         )
-        earlier = self._earlier(number, sent, model, sending)
+        earlier = self._earlier(sent, model, sending)
         cause = self._cause(sent, case, earlier)
         if outline.blocks:
             self._numbers[outline.blocks[-1].digest] = number
         ledger.record(outline, model, placement, usage, one.at)
         if sending is not None:
             self._sent.answer(sending, one.at)
-        self._passed.append(
-            Passed(
-                number=number,
-                model=model,
-                at=one.at,
-                points=placement.points,
-                usage=usage,
-                cause=cause,
-                after=earlier,
-                parting=self._parting(earlier, sent) if self._one else None,
-            )
+        self._answered.append(number)
+        return Passed(
+            number=number,
+            model=model,
+            at=one.at,
+            points=placement.points,
+            usage=usage,
+            cause=cause,
+            after=earlier,
+            parting=self._parting(earlier, sent) if self._one else None,
         )
-        self._requests.append(sent)
-        self._names.append(self._name(one.session, cause, earlier))
 
     def told(self) -> Explanation:
         """All conversations, each with its findings."""
@@ -279,8 +317,7 @@ class _Passage:
             return place(outline, model, self._ledger, now)
         if not model.cache.max_points:
             return Placement()
-        kept, refused = callers_points(outline, model, self._ledger)
-        return Placement(points=kept, by_caller=frozenset(point.after for point in kept), refused=refused)
+        return as_written(outline, model, self._ledger, now)
 
     def _usage(self, one: RecordedRequest, outline: Outline, model: Model, placement: Placement) -> Usage:
         """What was billed, where that is known of these very points; else what would have been."""
@@ -288,10 +325,10 @@ class _Passage:
         billed = self._billing.bill(outline, points, model, one.at, output_tokens=one.output_tokens)
         return one.usage if one.usage is not None and self._as_written else billed
 
-    def _earlier(self, number: int, sent: Sent, model: Model, sending: Sending | None) -> int | None:
+    def _earlier(self, sent: Sent, model: Model, sending: Sending | None) -> int | None:
         """The earlier request to this model with which this one has most in common; of several, the latest."""
         if self._one:
-            numbers = [n for n in range(number) if self._passed[n].model.invoke_id == model.invoke_id]
+            numbers = [n for n in self._answered if self._passed[n].model.invoke_id == model.invoke_id]
         else:
             ends = [one.digest for one in sending.earlier] if sending is not None else []
             numbers = sorted(self._numbers[end] for end in ends if end in self._numbers)
@@ -303,17 +340,35 @@ class _Passage:
         )
 
     def _cause(self, sent: Sent, case: Case, earlier: int | None) -> Cause | None:
-        refused = _refused(case)
-        reason = refused if refused is not None else explain_miss(case)
-        if reason is None or isinstance(reason, misses.FirstRequest | misses.NotWritten):
-            changed = self._changed_all_the_same(sent, case, earlier) or self._changed_by_size(sent, case, earlier)
+        common = 0 if earlier is None else blocks_in_common(self._requests[earlier].recorded.outline, case.outline)
+        reason = explained(case)
+        if reason is None:
+            changed = (
+                self._changed_all_the_same(sent, case, earlier)
+                or self._changed_by_size(sent, case, earlier)
+                or self._changed_and_switched(sent, case, earlier)
+            )
             if changed is not None:
                 return changed
-            # What our placement has left unwritten, it has weighed.
-            not_written = self._as_written and isinstance(reason, misses.NotWritten)
-            return _priced(case, reason, None) if reason is not None and not_written else None
-        parted = self._parting(earlier, sent) if isinstance(reason, misses.PrefixChanged) else None
+        if self._as_written and earlier is not None:
+            reason = without_a_point(case, common, self._passed[earlier].at, reason)
+        if reason is not None:
+            reason = sent_before(reason, case.tokens_to(common - 1))
+        if reason is None:
+            return None
+        parted = self._parted(sent, earlier, reason)
+        if isinstance(reason, misses.PrefixChanged) and parted is not None and parted.what == ANOTHER_QUESTION:
+            return None
         return _priced(case, reason, parted)
+
+    def _parted(self, sent: Sent, earlier: int | None, reason: MissReason) -> Parting | None:
+        """Where that is the reason, or would have been one as well."""
+        if not isinstance(reason, misses.PrefixChanged | misses.TTLPassed):
+            return None
+        parted = self._parting(earlier, sent)
+        if parted is None or isinstance(reason, misses.PrefixChanged):
+            return parted
+        return parted if parted.what != ANOTHER_QUESTION and parted.common_tokens < (reason.tokens or 0) else None
 
     def _changed_all_the_same(self, sent: Sent, case: Case, earlier: int | None) -> Cause | None:
         """A change that a client can't be sure of, where it is known that all requests are of one conversation."""
@@ -333,18 +388,39 @@ class _Passage:
         return _priced(case, reason, parted)
 
     def _changed_by_size(self, sent: Sent, case: Case, earlier: int | None) -> Cause | None:
-        """A change in a log without texts: behind where two prompts part, most blocks are of the same kind and size."""
-        if earlier is None or sent.request is not None:
+        """A change in a log, seen without texts too: behind it most blocks are of the same kind and size."""
+        if earlier is None:
             return None
-        before, theirs, mine = self._passed[earlier], self._requests[earlier].recorded.outline, case.outline
+        before, other = self._passed[earlier], self._requests[earlier].recorded
+        theirs, mine = other.outline, case.outline
         at = blocks_in_common(theirs, mine)
+        if not at and other.writer != sent.recorded.writer:
+            return None  # Their digests may have other keys.
         behind = [point for point in before.points if point.after >= at and before.at + SECONDS[point.ttl] > case.now]
         if not behind or not _is_alike(theirs, mine, at):
+            return None
+        parted = self._parting(earlier, sent)
+        if parted is not None and parted.what == ANOTHER_QUESTION:
             return None
         section = mine.blocks[at].section
         first = next(index for index, block in enumerate(mine.blocks) if block.section == section)
         tokens = theirs.tokens_to(behind[-1].after)
-        return _priced(case, misses.PrefixChanged(section=section, block=at - first, tokens=tokens), None)
+        return _priced(case, misses.PrefixChanged(section=section, block=at - first, tokens=tokens), parted)
+
+    def _changed_and_switched(self, sent: Sent, case: Case, earlier: int | None) -> Cause | None:
+        """The first request to a model, which parts from what another one had cached of the same conversation."""
+        if not (self._one and self._answered and earlier is None and case.model.cache.max_points):
+            return None
+        before = self._passed[self._answered[-1]]
+        outline = self._requests[before.number].recorded.outline
+        warm = [point for point in before.points if effective(outline, before.model, point.after)]
+        parted = self._parting(before.number, sent)
+        if parted is None or parted.what == ANOTHER_QUESTION or not warm:
+            return None
+        if before.at + SECONDS[warm[-1].ttl] <= case.now:
+            return None
+        tokens = outline.tokens_to(warm[-1].after)
+        return _priced(case, misses.ModelSwitched(previous=before.model.invoke_id, tokens=tokens), parted)
 
     def _parting(self, earlier: int | None, sent: Sent) -> Parting | None:
         before = None if earlier is None else self._requests[earlier]
@@ -359,7 +435,7 @@ class _Passage:
         if self._one:
             return "1"
         if session not in self._conversation_of:
-            parted = cause is not None and isinstance(cause.reason, misses.PrefixChanged) and earlier is not None
+            parted = cause is not None and (isinstance(cause.reason, misses.PrefixChanged) or cause.parting is not None)
             self._conversation_of[session] = self._names[earlier] if parted and earlier is not None else session
         return self._conversation_of[session]
 
@@ -371,20 +447,14 @@ def _is_alike(before: Outline, after: Outline, at: int) -> bool:
     return alike >= max(_EVIDENCE_TOKENS, rest / 2)
 
 
-def _refused(case: Case) -> MissReason | None:
-    """The first of the caller's points that Bedrock would refuse, and the whole request with it."""
-    if not case.placement.refused:
-        return None
-    point, why = case.placement.refused[0]
-    block = case.outline.blocks[point.after]
-    return misses.RefusedPoint(section=block.section, why=why, tokens=case.outline.tokens_to(point.after))
-
-
-def _priced(case: Case, reason: MissReason, parted: Parting | None) -> Cause:
+def _priced(case: Case, reason: MissReason, parted: Parting | None) -> Cause | None:
+    """The cause, with what it cost; None if nothing was lost by it."""
     usage = case.usage
     tokens = reason.tokens or 0
     lost = case.missing_tokens or min(max(tokens - usage.cache_read_tokens, 0), usage.input_tokens)
     lost = min(lost, usage.input_tokens - usage.cache_read_tokens)
+    if not lost and reason.tokens is not None:
+        return None
     return Cause(reason=reason, parting=parted, lost_tokens=lost, lost=_dearer(usage, lost, case.model))
 
 
@@ -406,8 +476,9 @@ def _findings(passed: Sequence[Passed]) -> tuple[Finding, ...]:
     alike: dict[tuple[str, str], list[tuple[int, Cause]]] = {}
     for one in passed:
         if one.cause is not None:
-            section = getattr(one.cause.reason, "section", None) or ""
-            alike.setdefault((one.cause.what, section), []).append((one.number, one.cause))
+            # A conversation that grows moves what is wrong with its messages from block to block.
+            place = one.cause.section if one.cause.section == "messages" else one.cause.where
+            alike.setdefault((one.cause.what, place), []).append((one.number, one.cause))
     found = [_finding(causes) for causes in alike.values()]
     return tuple(
         sorted(

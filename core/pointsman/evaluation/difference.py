@@ -23,12 +23,22 @@ KEY_ORDER: Final = "another order of keys"
 WORD_ORDER: Final = "the same words in another order"
 WHITESPACE: Final = "whitespace"
 A_COUNTER: Final = "a number"
+# By the blocks that hold bytes: a hash stands for those here, so that nothing can be told of what differs in them.
+OTHER_BYTES: Final = {"image": "another image", "document": "another document", "video": "another video"}
 
 _AROUND = 24
 _CUE = 40
 _SHORTEST_RANDOM = 8
 _IN_TOKEN = re.compile(r"[\w.:+/-]")
 _PIECES = re.compile(r"[^A-Za-z0-9]+")
+_DAY = re.compile(
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:mon|diens|donners|frei|sams|sonn)tag|mittwoch", re.IGNORECASE
+)
+# In capitals, as names of months are written: 3 May is a date, and 3 may go.
+_BEHIND_A_TIME = re.compile(
+    r" (?:o'clock|Uhr|January?|February?|March|März|April|Ma[iy]|Jun[ei]|Jul[iy]|August|September|O[ck]tober|November"
+    r"|De[cz]ember)\b"
+)
 # Behind these, names are the caller's own, and no field of Converse.
 _CALLERS = ("json", "input", "additionalModelRequestFields")
 
@@ -124,6 +134,8 @@ def _what(path: Sequence[str], old: Any, new: Any, *, same: bool) -> str | None:
         return KEY_ORDER
     if path and path[-1] == "toolUseId":
         return AN_ID
+    if path[-2:] == ("source", "bytes"):
+        return OTHER_BYTES.get(path[-3])
     if isinstance(old, str) and isinstance(new, str) and (told := _in_text(old, new)) is not None:
         return told
     if path[:1] == ("toolSpec",):
@@ -167,13 +179,17 @@ def _volatile(old: str, new: str, at: int) -> str | None:
     # Two dates without a clock are a date that changes: behind "now" they count as one.
     if all(looks_volatile({"text": f"now {token}"}) == A_TIMESTAMP for token in (one, other)):
         return A_TIMESTAMP
+    if _DAY.fullmatch(one) and _DAY.fullmatch(other):
+        return A_TIMESTAMP
     if all(looks_volatile({"text": token}) == AN_ID for token in (one, other)) or _are_random(one, other):
         return AN_ID
     if looks_volatile({"text": f"{cue} {rest}"}) is None:
         told = {looks_volatile({"text": f"{cue}{token}{rest}"}) for token in (one, other)}
         if len(told) == 1 and (found := told.pop()) is not None:
             return found
-    return A_COUNTER if one.isdigit() and other.isdigit() else None
+    if not (one.isdigit() and other.isdigit()):
+        return None
+    return A_TIMESTAMP if _BEHIND_A_TIME.match(rest) else A_COUNTER
 
 
 def _token(text: str, at: int) -> tuple[str, str, str]:

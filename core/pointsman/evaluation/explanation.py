@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -18,13 +19,17 @@ from pointsman.cache.placement import Weighed, weighed
 from pointsman.cache.rules import refusal_reason
 from pointsman.cache.volatile import looks_volatile
 from pointsman.catalog import Model
+from pointsman.evaluation.billing import BillingSimulator
 from pointsman.evaluation.difference import text_of
+from pointsman.evaluation.replay import plain
 from pointsman.outline import CachePoint, Outline
+from pointsman.pricing import cost_of
 from pointsman.prompt import Prompt
 from pointsman.tokens import EstimatedTokens
 
 _LABEL_BYTES = 4
 _SHOWN_CHARACTERS = 60
+_CHANCES = "back with"
 # Of labels: alike within one process, and nobody else can tell a text by them.
 _KEY = os.urandom(32)
 
@@ -66,19 +71,35 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotated:
-    """The outline of a request, annotated for one model. `remarks` are what concerns no single block, or warns."""
+    """The outline of a request, annotated for one model. `remarks` are what concerns no single block, or warns.
+
+    `first_call` is what the prompt costs with these points where nothing is cached, `next_call` the same prompt again
+    within the TTL; in USD, without output. None where a price isn't known, or a block can't be counted.
+    """
 
     model: Model
     tokens: int
     rows: tuple[Row, ...]
     remarks: tuple[str, ...]
+    first_call: Decimal | None
+    next_call: Decimal | None
+
+    @property
+    def weighs(self) -> bool:
+        """Whether a row tells chances."""
+        return any(_CHANCES in row.why for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Plain JSON; money in decimal strings."""
         return {
             "model": self.model.id,
             "tokens": self.tokens,
+            "known": self.model.known,
             "minimum_tokens": self.model.cache.minimum_tokens,
+            "max_points": self.model.cache.max_points,
+            "ttls": list(self.model.cache.ttls) if self.model.cache.max_points else [],
+            "first_call_usd": None if self.first_call is None else plain(self.first_call),
+            "next_call_usd": None if self.next_call is None else plain(self.next_call),
             "blocks": [row.to_dict() for row in self.rows],
             "remarks": list(self.remarks),
         }
@@ -121,12 +142,29 @@ def annotate(
         for index, block in enumerate(outline.blocks)
     ]
     remarks = (*_remarks(outline, model, placement), *_volatile(outline, blocks))
-    return Annotated(model=model, tokens=outline.tokens, rows=tuple(rows), remarks=remarks)
+    first_call, next_call = _costs(outline, model, placement)
+    return Annotated(
+        model=model,
+        tokens=outline.tokens,
+        rows=tuple(rows),
+        remarks=remarks,
+        first_call=first_call,
+        next_call=next_call,
+    )
 
 
 def label_of(outline: Outline, index: int) -> str:
     """A short name of a block's content: the same within one process."""
     return blake2b(outline.hashes[index], key=_KEY, digest_size=_LABEL_BYTES).hexdigest()
+
+
+def _costs(outline: Outline, model: Model, placement: Placement) -> list[Decimal | None]:
+    """What the prompt costs, and then the same again; in USD."""
+    if not outline.counted:
+        return [None, None]
+    billing = BillingSimulator(conservative=True)
+    points = placement.points if model.cache.max_points else ()
+    return [cost_of(billing.bill(outline, points, model, at), model.price).total for at in (0.0, 1.0)]
 
 
 class _Reasons:
@@ -178,7 +216,7 @@ class _Reasons:
     def _of_no_worth(self, index: int) -> str:
         here = self._ending.get(index)
         if here is None:
-            return "no cut: later prompts part before this block or behind it"
+            return "not needed: this block comes and goes with its neighbours"
         full = len(self._placement.points) >= self._model.cache.max_points
         if index < self._last:
             why = f"the model takes {self._model.cache.max_points} points" if full else "none is needed"
@@ -192,7 +230,7 @@ class _Reasons:
 
 def _told(one: Weighed) -> str:
     """The chances of a stretch, and what one of its tokens costs by what is done with it."""
-    chances = f"back with {one.chances.within_5m:.0%} in 5m, {one.chances.within_1h:.0%} in 1h"
+    chances = f"{_CHANCES} {one.chances.within_5m:.0%} in 5m, {one.chances.within_1h:.0%} in 1h"
     if one.plain is None or not one.stretch.tokens:
         return chances
     costs = {"plain": one.plain, "5m": one.written_5m, "1h": one.written_1h}

@@ -5,8 +5,9 @@ Knows requests and their outlines; knows no model, no price and no cache.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from pointsman.cache.misses import A_REORDERED_TOOL, A_TIMESTAMP, AN_ID, AN_IMAGE, SETTINGS, THE_TOOL_CHOICE
@@ -15,6 +16,7 @@ from pointsman.evaluation.difference import (
     A_CHANGED_SCHEMA,
     A_COUNTER,
     KEY_ORDER,
+    OTHER_BYTES,
     WHITESPACE,
     WORD_ORDER,
     Difference,
@@ -36,6 +38,10 @@ OTHER_MESSAGES: Final = "the same blocks in other messages"
 ANOTHER_TEXT: Final = "another text"
 ANOTHER_QUESTION: Final = "another question"
 
+# Where nothing tells what differs in a block of a section.
+_OTHERWISE = {"tools": A_CHANGED_DESCRIPTION, "system": ANOTHER_TEXT, "messages": A_REWRITTEN_HISTORY}
+# So many further differences are named at most.
+_MOST_FURTHER = 8
 # Where Converse has what stands before all blocks.
 _SETTINGS = ("additionalModelRequestFields", "outputConfig")
 _STAY_THE_SAME = "Keep it the same through a conversation: Bedrock drops what was cached when it changes."
@@ -60,8 +66,23 @@ _WHAT_TO_DO: Mapping[str | None, str] = {
     ANOTHER_QUESTION: "Nothing: another last message is what a cache point before it is for.",
     SETTINGS: _STAY_THE_SAME,
     THE_TOOL_CHOICE: _STAY_THE_SAME,
+    **dict.fromkeys(OTHER_BYTES.values(), "Encode it once, and send the same bytes in every request."),
     AN_IMAGE: "Send images from the first request on, or none: the first one drops what was cached of the messages.",
 }
+
+
+class Further(NamedTuple):
+    """What differs behind the block where two requests part: a place as in `Parting`, and what was done there."""
+
+    section: str
+    block: int
+    message: int | None
+    what: str
+
+    @property
+    def where(self) -> str:
+        """The block, in words."""
+        return _where(self.section, self.block, self.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +91,8 @@ class Parting:
 
     `block` counts in its section, `index` in the whole prompt, without cache points; `message` is the message, None
     outside them. `what` says what was done there, `found` how its bytes differ: None where one side has no block, or
-    the same. `common_tokens` are those of the prefix that both have.
+    the same, or bytes. `common_tokens` are those of the prefix that both have. `further` is what differs behind it, in
+    the messages once of each kind.
     """
 
     section: str
@@ -81,6 +103,7 @@ class Parting:
     common_tokens: int
     message: int | None = None
     found: Difference | None = None
+    further: tuple[Further, ...] = ()
 
     @property
     def advice(self) -> str:
@@ -90,8 +113,13 @@ class Parting:
     @property
     def where(self) -> str:
         """The block, in words."""
-        of = self.section if self.message is None else f"{self.section} (message {self.message})"
-        return f"block {self.block} of {of}"
+        return _where(self.section, self.block, self.message)
+
+    @property
+    def behind(self) -> str:
+        """What differs behind it, in one sentence; empty where nothing does."""
+        told = "; ".join(f"{one.where} differs too: {one.what}" for one in self.further)
+        return f"Behind it, {told}." if told else ""
 
     def to_dict(self, *, show_text: bool = False) -> dict[str, Any]:
         """Plain JSON; some characters of both texts only where asked for."""
@@ -107,10 +135,15 @@ class Parting:
             "field": None if found is None else found.field,
             "common_tokens": self.common_tokens,
             "advice": self.advice,
+            "further": [one._asdict() for one in self.further],
         }
         if show_text and found is not None:
             told["excerpts"] = list(found.excerpts)
         return told
+
+
+def _where(section: str, block: int, message: int | None) -> str:
+    return f"block {block} of {section}" + ("" if message is None else f" (message {message})")
 
 
 class Side(NamedTuple):
@@ -132,16 +165,16 @@ def parting(before: Side, after: Side) -> Parting | None:
     if block.section == block_before.section and block.role == block_before.role:
         found = difference(placed_before[at].block, placed[at].block)
     what = _beside_the_blocks(before, after, at) or _what(before, after, at, found)
-    first = next(index for index, one in enumerate(mine.blocks) if one.section == block.section)
     return Parting(
         section=block.section,
-        block=at - first,
+        block=at - _start_of(mine, block.section),
         index=at,
         kind=block.kind,
         what=what,
         common_tokens=mine.tokens_to(at - 1),
         message=placed[at].message,
-        found=found,
+        found=None if what in OTHER_BYTES.values() else found,
+        further=tuple(islice(_further(before, after, at, what), _MOST_FURTHER)),
     )
 
 
@@ -224,9 +257,11 @@ def _what_of_system(before: Side, after: Side, at: int, found: Difference | None
 
 def _what_of_messages(before: Side, after: Side, at: int, found: Difference | None) -> str:
     old, new = (_hashes_from(side.outline, at, "messages") for side in (before, after))
-    in_place = any(one == other for one, other in zip(old, new, strict=False))
-    if not in_place and (moved := _moved(old, new)) is not None:
+    if (moved := _moved(old, new)) is not None:
         return A_TRIMMED_HISTORY if moved > 0 else A_BLOCK_ADDED
+    lasts = [side.outline.start_of_last_message for side in (before, after)]
+    if at >= max(lasts) and not _goes_on(before.prompt, after.prompt):
+        return ANOTHER_QUESTION
     if found is not None and found.what is not None:
         return found.what
     if at < before.outline.start_of_last_message:
@@ -235,7 +270,12 @@ def _what_of_messages(before: Side, after: Side, at: int, found: Difference | No
 
 
 def _moved(old: Sequence[bytes], new: Sequence[bytes]) -> int | None:
-    """By how many blocks what both have has moved to the front; below 0, to the back. None if they share nothing."""
+    """By how many blocks what both have has moved to the front; below 0, to the back.
+
+    None if they share nothing, or something still stands in its place.
+    """
+    if any(one == other for one, other in zip(old, new, strict=False)):
+        return None
     places = {one: place for place, one in reversed(list(enumerate(old)))}
     return next((places[one] - place for place, one in enumerate(new) if one in places), None)
 
@@ -249,3 +289,43 @@ def _goes_on(before: Prompt, after: Prompt) -> bool:
 def _hashes_from(outline: Outline, at: int, section: str) -> list[bytes]:
     blocks = outline.blocks
     return [outline.hashes[index] for index in range(at, len(blocks)) if blocks[index].section == section]
+
+
+def _start_of(outline: Outline, section: str) -> int:
+    return next((index for index, block in enumerate(outline.blocks) if block.section == section), len(outline.blocks))
+
+
+def _further(before: Side, after: Side, at: int, what: str) -> Iterator[Further]:
+    """What differs behind the parting, where blocks of both can be told to be the same ones."""
+    mine, theirs = after.outline, before.outline
+    placed, placed_before = _placed(after.prompt), _placed(before.prompt)
+    in_both = set(mine.hashes) & set(theirs.hashes)
+    told = {what} if mine.blocks[at].section == "messages" else set()
+    for index_before, index in _aligned(before, after):
+        section = mine.blocks[index].section
+        if index <= at or mine.hashes[index] in in_both or theirs.hashes[index_before] in in_both:
+            continue
+        found = difference(placed_before[index_before].block, placed[index].block)
+        differs = (found.what if found else None) or _OTHERWISE[section]
+        if section != "messages" or differs not in told:
+            yield Further(section, index - _start_of(mine, section), placed[index].message, differs)
+        if section == "messages":
+            told.add(differs)
+
+
+def _aligned(before: Side, after: Side) -> Iterator[tuple[int, int]]:
+    """Pairs of blocks of both: tools by name, the others by place; of messages those before the last, if none moved."""
+    names = _names(before.prompt)
+    for index, name in enumerate(_names(after.prompt)):
+        if name in names:
+            yield names.index(name), index
+    mine, theirs = after.outline, before.outline
+    for section in ("system", "messages"):
+        old, new = (_hashes_from(outline, 0, section) for outline in (theirs, mine))
+        if section == "messages" and _moved(old, new) is not None:
+            return
+        start_before, start = _start_of(theirs, section), _start_of(mine, section)
+        for place in range(min(len(old), len(new), mine.start_of_last_message - start)):
+            if theirs.blocks[start_before + place].role != mine.blocks[start + place].role:
+                return
+            yield start_before + place, start + place

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pointsman.cache import Ledger, Placement, place
 from pointsman.cache.placement import NO_POINTS
+from pointsman.cache.rules import callers_points
 from pointsman.catalog import Model
 from pointsman.errors import InvalidRequestError
 from pointsman.outline import CachePoint, Outline
@@ -103,6 +104,12 @@ def everywhere_1h(outline: Outline, model: Model, ledger: Ledger, now: float, /)
     ends = _ends_of_sections(outline, model)
     before_last = _before_last_message(outline, model, ends[-1] if ends else None)
     return _laid(outline, model, [*ends, before_last], "1h")
+
+
+def as_written(outline: Outline, model: Model, ledger: Ledger, now: float, /) -> Placement:  # noqa: ARG001 - protocol
+    """The caller's points, as far as the model takes them, and no others: the outlines must hold them."""
+    kept, refused = callers_points(outline, model, ledger)
+    return Placement(points=kept, by_caller=frozenset(point.after for point in kept), refused=refused)
 
 
 PLACEMENTS: Mapping[str, PlacementPolicy] = {

@@ -26,6 +26,8 @@ from pointsman.usage import Usage
 BUCKETS = ("uncached", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 _TOLD_EVERY = 256
 _MICRO_DOLLARS = Decimal("0.000001")
+# Finer than any price of one token, so that small bills can be held against exact ones; what floats make up is below.
+_FINEST = Decimal("1e-12")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,11 @@ class Bill:
     def share(self, bucket: str) -> float:
         """A bucket's part of the total; 0 of nothing."""
         return float(getattr(self, bucket) / self.total) if self.total else 0.0
+
+
+def plain(amount: Decimal) -> str:
+    """Money as JSON has it here: a decimal string without an exponent."""
+    return f"{amount.normalize():f}"
 
 
 class SessionBill(NamedTuple):
@@ -117,24 +124,24 @@ class Replay:
             "sessions": self.sessions,
             "requests_of": dict(self.requests_of),
             "usage": self.usage.to_dict(),
-            "bill": {**{name: str(getattr(self.bill, name)) for name in BUCKETS}, "total": str(self.bill.total)},
+            "bill": {name: plain(getattr(self.bill, name)) for name in (*BUCKETS, "total")},
             "shares": {name: self.bill.share(name) for name in BUCKETS},
-            "without_cache": str(self.without_cache),
+            "without_cache": plain(self.without_cache),
             "ratio": self.ratio,
             "worst_session": None
             if worst is None
             else {
                 "session": worst.session,
-                "bill": str(worst.bill),
-                "without_cache": str(worst.without_cache),
+                "bill": plain(worst.bill),
+                "without_cache": plain(worst.without_cache),
                 "ratio": worst.ratio,
             },
             "owners_bill": None
             if owners is None
             else {
                 "requests": owners.requests,
-                "billed": str(owners.billed),
-                "replayed": str(owners.replayed),
+                "billed": plain(owners.billed),
+                "replayed": plain(owners.replayed),
                 "saved": owners.saved,
             },
         }
@@ -198,7 +205,7 @@ class Bounds(NamedTuple):
 
     def to_dict(self) -> dict[str, str]:
         """Plain JSON; money in decimal strings."""
-        return {"lower_bound": str(self.lower), "best_within_rules": str(self.best)}
+        return {"lower_bound": plain(self.lower), "best_within_rules": plain(self.best)}
 
 
 def bounds_of(
@@ -353,4 +360,4 @@ def _tokens(usage: Usage) -> tuple[int, int, int, int, int]:
 
 
 def _dollars(micro_dollars: float) -> Decimal:
-    return (Decimal(repr(micro_dollars)) * _MICRO_DOLLARS).quantize(_MICRO_DOLLARS)
+    return (Decimal(repr(micro_dollars)) * _MICRO_DOLLARS).quantize(_FINEST)

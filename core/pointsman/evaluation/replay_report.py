@@ -15,6 +15,17 @@ from pointsman.evaluation.tables import Cell, Table, money, percent
 
 LABELS = ("uncached", "read", "written 5m", "written 1h", "output")
 """The buckets, as a table heads them."""
+_HEADER = ("placement", "USD", "of no caching", "over the bound", "worst session", *LABELS)
+_NARROW = 3
+_NOTE = (
+    "Of no caching: the bill as a part of what the same requests cost without. The lower bound knows the future and "
+    "ignores the number of points, the blocks' boundaries and the minimum; the best within the rules knows the future "
+    "too."
+)
+_REST_OF_NOTE = (
+    "Over the bound: the prompts' bill, without output, as a multiple of the lower bound. Worst session: the one that "
+    "caching did least for, against no caching."
+)
 BEST, LOWER = "best within the rules", "lower bound"
 
 
@@ -53,23 +64,19 @@ class Replays:
         }
 
 
-def table_of(replays: Replays) -> Table:
-    """A row for each policy, and for what hindsight would have paid."""
+def table_of(replays: Replays, *, narrow: bool = False) -> Table:
+    """A row for each policy, and for what hindsight would have paid; `narrow` leaves out all but the bills."""
     rows = [_row(name, replay, replays) for name, replay in replays.replays.items()]
     first = next(iter(replays.replays.values()))
     if replays.bounds is not None:
         for name, amount in ((BEST, replays.bounds.best), (LOWER, replays.bounds.lower)):
             rows.append(_hindsight_row(name, amount, first, replays))
+    columns = _NARROW if narrow else len(_HEADER)
     return Table(
         title="Bills",
-        note=(
-            "Of no caching: the bill as a part of what the same requests cost without. Over the bound: the prompts' "
-            "bill, without output, as a multiple of the lower bound, which knows the future and ignores the number of "
-            "points, the blocks' boundaries and the minimum; the best within the rules knows the future too. Worst "
-            "session: the one that caching did least for, against no caching."
-        ),
-        header=("placement", "USD", "of no caching", "over the bound", "worst session", *LABELS),
-        rows=tuple(rows),
+        note=_NOTE if narrow else f"{_NOTE} {_REST_OF_NOTE}",
+        header=_HEADER[:columns],
+        rows=tuple(row[:columns] for row in rows),
     )
 
 
@@ -83,11 +90,14 @@ def remarks_of(replays: Replays) -> tuple[str, ...]:
             f"The log tells what {_requests(owners.requests)} came to: {_dollars(owners.billed)} USD at these prices. "
             f"Against that, {', '.join(changes)}."
         )
-    for name, replay in replays.replays.items():
-        if len(replay.requests_of) > 1:
-            shares = ", ".join(f"{model} {percent(n / replay.requests)}" for model, n in replay.requests_of.items())
-            told.append(f"Requests with {name}: {shares}.")
+    asked = {name: _shares(replay) for name, replay in replays.replays.items() if len(replay.requests_of) > 1}
+    if len({*asked.values()}) == 1 and len(asked) == len(replays.replays):
+        told.append(f"Models: {asked.popitem()[1]} of the requests.")
+    else:
+        told += [f"Models with {name}: {shares} of the requests." for name, shares in asked.items()]
     told += [f"Passed over: {_requests(count)}, {why}." for why, count in replays.skipped.items()]
+    if not first.usage.output_tokens:
+        told.append("No output is told: the bills are of the prompts alone.")
     told.append("No token is taken to live longer than it was written for; each replay starts with empty caches.")
     return tuple(told)
 
@@ -110,6 +120,10 @@ def _hindsight_row(name: str, amount: Decimal, any_replay: Replay, replays: Repl
     ratio = float(total / any_replay.without_cache) if any_replay.without_cache else 0.0
     over = f"{float(amount / lower):.3f}" if lower else ""
     return (Cell(name), Cell(_dollars(total)), Cell(percent(ratio)), Cell(over), *[Cell("")] * (1 + len(LABELS)))
+
+
+def _shares(replay: Replay) -> str:
+    return ", ".join(f"{model} {percent(n / replay.requests)}" for model, n in replay.requests_of.items())
 
 
 def _change(name: str, owners: OwnersBill) -> str:

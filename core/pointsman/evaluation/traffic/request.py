@@ -22,6 +22,7 @@ class RecordedRequest(NamedTuple):
 
     `at` is in seconds; `model` the id that was asked or invoked. `usage` and `points` are what was billed and placed
     then, None where the log doesn't tell. `expected_quality` is by catalogue id, where a router had decided.
+    `writer` is who wrote the log, where digests of others may be keyed otherwise, and tell nothing beside its own.
     """
 
     session: str
@@ -32,6 +33,7 @@ class RecordedRequest(NamedTuple):
     usage: Usage | None = None
     points: tuple[CachePoint, ...] | None = None
     expected_quality: Mapping[str, float] | None = None
+    writer: str | None = None
 
 
 def one_after_another(

@@ -35,9 +35,10 @@ from pointsman.cache.returns import SPANS, Returns
 from pointsman.cache.reuse import Reuse
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.asked import in_order, read_log, read_requests
-from pointsman.evaluation.causes import Told, causes_of
+from pointsman.evaluation.causes import causes_of
 from pointsman.evaluation.difference import difference
 from pointsman.evaluation.explanation import Annotated, annotate
+from pointsman.evaluation.findings import Told
 from pointsman.evaluation.parting import Parting
 from pointsman.local import LocalEndpoint
 from pointsman.prompt import Prompt

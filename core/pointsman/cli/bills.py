@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pointsman.cli.layout import dollars, print_remark, table_of
-from pointsman.evaluation.causes import Explanation, Passed, Told
+from pointsman.evaluation.findings import Explanation, Passed, Told
 from pointsman.evaluation.policies import PLACEMENTS
 from pointsman.evaluation.replay import Replay
 from pointsman.evaluation.replay_report import Replays
@@ -107,8 +107,8 @@ def _causes(broken: Sequence[Told], *, narrow: bool) -> Table:
             finding.cause.what,
             finding.cause.where,
             f"{len(finding.requests):,}",
-            f"{finding.lost_tokens:,}",
-            dollars(finding.lost),
+            f"{finding.lost_tokens:,}" if finding.lost_tokens else "",
+            dollars(finding.lost) if finding.lost_tokens else "",
         )
         for told in broken
         for finding in told.findings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,8 +33,9 @@ from pointsman.cli.prices import priced
 from pointsman.cli.showing import progress_bars
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.asked import in_order, read_log, read_requests, untimed
-from pointsman.evaluation.causes import Explanation, Finding, Passed, Sent, Told, causes_of
+from pointsman.evaluation.causes import Sent, causes_of
 from pointsman.evaluation.explanation import Annotated, Row, annotate
+from pointsman.evaluation.findings import Explanation, Finding, Passed, Told
 from pointsman.evaluation.parting import Parting
 from pointsman.evaluation.policies import PLACEMENTS, PlacementPolicy, as_written
 from pointsman.evaluation.replay import bounds_of, replay
@@ -47,7 +47,6 @@ from pointsman.prompt_routers import is_model_id, split_router_arn
 
 # Below so many columns, the reasons of a request's blocks stand below the blocks.
 _WIDE = 120
-_COLUMNS_VARIABLE = "COLUMNS"
 UNBROKEN = "Unbroken: nothing is lost that could have been read."
 _ESTIMATED = "Tokens are estimated, USD are at list prices; nothing was sent."
 _CHANCES = (
@@ -120,7 +119,7 @@ def _request(wanted: Explaining, sent: Sent, model: Model) -> None:
     if wanted.as_json:
         print_json(told.to_dict())
         return
-    console = _console()
+    console = make_console()
     rules = model.cache
     about = {
         "Model": model.id,
@@ -191,7 +190,7 @@ def _conversation(
         times = "told" if timed else "assumed"
         print_json({"times": times, **explained.to_dict(show_text=wanted.show_text)})
         return
-    console = _console()
+    console = make_console()
     models = ", ".join(dict.fromkeys(one.model.invoke_id for one in told.passed))
     print_about(console, {"Model": models, "Points": _whose_points(explained)})
     console.print(_requests(told, timed=timed, narrow=console.width < NARROW))
@@ -233,8 +232,9 @@ def _requests(told: Told, *, timed: bool, narrow: bool) -> Table:
 
 def _lost(one: Passed, *, narrow: bool) -> tuple[str, ...]:
     cause = one.cause
-    tokens, amount, what = (
-        ("", "", "") if cause is None else (f"{cause.lost_tokens:,}", dollars(cause.lost), cause.what)
+    what = "" if cause is None else cause.what
+    tokens, amount = (
+        ("", "") if cause is None or not cause.lost_tokens else (f"{cause.lost_tokens:,}", dollars(cause.lost))
     )
     return (tokens, what) if narrow else (tokens, amount, what)
 
@@ -247,8 +247,9 @@ def _finding(console: Console, finding: Finding, told: Told, *, show_text: bool)
     if cause.parting is not None:
         _parted(console, cause.parting, first, show_text=show_text)
     count = len(finding.requests)
-    each = "" if finding.lost is None else f", {dollars(finding.lost / count)} USD per request"
-    console.print(f"Lost: {finding.lost_tokens:,} tokens in {_counted(count)}{each}.")
+    if finding.lost_tokens:
+        each = "" if finding.lost is None else f", {dollars(finding.lost / count)} USD per request"
+        console.print(f"Lost: {finding.lost_tokens:,} tokens in {_counted(count)}{each}.")
     console.print(printable(cause.advice))
     console.print()
 
@@ -296,7 +297,7 @@ def _log(
         "Requests": f"{len(requests):,} in {_conversations(len(explained.conversations))}",
         "Points": _whose_points(explained),
     }
-    console = _console()
+    console = make_console()
     print_about(console, about if replays is None else {**about, "Bill": summary_of(replays)})
     if replays is not None:
         print_bills(console, replays)
@@ -333,15 +334,6 @@ def _progress(told: Progress, name: str, _: str, done: int, total: int) -> None:
 
 
 # --- how it is written --------------------------------------------------------------------------------------------
-
-
-def _console() -> Console:
-    """A console on stdout; where that is no terminal, as wide as the environment says, if it says so."""
-    console = make_console()
-    told = os.environ.get(_COLUMNS_VARIABLE, "")
-    if not console.is_terminal and told.isdigit() and int(told):
-        console.width = int(told)
-    return console
 
 
 def _reservations(requests: Sequence[Sent]) -> list[str]:

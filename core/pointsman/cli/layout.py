@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
@@ -20,9 +21,12 @@ UNKNOWN = "unknown"
 
 
 def make_console() -> Console:
-    """A console on stdout; where that is no terminal, one that is wide enough for a table to be cut by tools."""
+    """A console on stdout; where that is no terminal, as wide as the environment says, or enough for tools to cut."""
     console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=_PIPED_WIDTH)
+    if not console.is_terminal:
+        told = os.environ.get("COLUMNS", "")
+        console.width = int(told) if told.isdigit() and int(told) else _PIPED_WIDTH
+    return console
 
 
 def print_about(console: Console, about: Mapping[str, str]) -> None:

@@ -17,7 +17,8 @@ from everyday_noise import GROUPS, NOISES
 
 from pointsman.cache import Ledger
 from pointsman.catalog import Catalog, Model
-from pointsman.flow import Context, Reply, converse_flow
+from pointsman.context import Context
+from pointsman.flow import Reply, converse_flow
 from pointsman.routing import Decision, Outcomes, RouterRegistry
 from pointsman.routing.complexity import complexity
 from pointsman.routing.familiarity import Familiarity

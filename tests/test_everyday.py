@@ -8,7 +8,8 @@ import pytest
 
 from pointsman.cache import Ledger
 from pointsman.catalog import Catalog
-from pointsman.flow import Context, Reply, converse_flow
+from pointsman.context import Context
+from pointsman.flow import Reply, converse_flow
 from pointsman.routing import Decision, RouterRegistry
 
 ARN = "arn:aws:bedrock:us-east-1:123412341234:default-prompt-router/"

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from pointsman.bedrock import read_failure, read_reply, region_of
 from pointsman.cache import Drift, Ledger
 from pointsman.catalog import Catalog
+from pointsman.context import Context
 from pointsman.documents import Recurrence, Session, current_session
 from pointsman.errors import InvalidRequestError
-from pointsman.flow import Call, Context, Failure, Reply, converse_flow
+from pointsman.flow import Call, Failure, Reply, converse_flow
 from pointsman.keep_alive import KeepAlive, Kept, Line
 from pointsman.routing import Router, RouterRegistry
 from pointsman.stream import ReplyStream

@@ -19,8 +19,8 @@ from pointsman.cache.keeping import MOST_PINGS, Ping, worth_a_ping
 from pointsman.cache.ledger import owner_of
 from pointsman.cache.placement import Placement
 from pointsman.catalog import Model
+from pointsman.context import Context
 from pointsman.errors import InvalidRequestError
-from pointsman.flow import Context
 from pointsman.outline import CachePoint, Outline, Prefix
 from pointsman.ping import ping_request, tokens_besides, why_not
 from pointsman.pricing import cost_of

@@ -18,9 +18,10 @@ from pointsman.cli.fitting import check_heads, load_predictor
 from pointsman.cli.kept import kept_routers, region_here
 from pointsman.cli.layout import UNKNOWN, dollars, make_console, print_about, print_json, print_remark, table_of
 from pointsman.cli.route import Routing
+from pointsman.context import Context
 from pointsman.errors import InvalidRequestError
 from pointsman.evaluation.asked import read_requests
-from pointsman.flow import Context, Reply, converse_flow
+from pointsman.flow import Reply, converse_flow
 from pointsman.outline import Outline
 from pointsman.prompt import Prompt
 from pointsman.routing import Candidate, Router, RouterRegistry

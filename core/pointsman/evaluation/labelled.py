@@ -14,6 +14,7 @@ import numpy as np
 
 from pointsman.cache import Ledger
 from pointsman.catalog import Catalog, Model
+from pointsman.context import Context
 from pointsman.errors import InvalidRequestError, NoEligibleModelError
 from pointsman.evaluation.metrics import Floats
 from pointsman.evaluation.trial import (
@@ -28,7 +29,7 @@ from pointsman.evaluation.trial import (
     request_of,
     resolved,
 )
-from pointsman.flow import Context, Reply, converse_flow
+from pointsman.flow import Reply, converse_flow
 from pointsman.pricing import cost_of
 from pointsman.prompt_routers import split_router_arn
 from pointsman.routing import Outcomes, Router, RouterRegistry

@@ -153,6 +153,12 @@ def test_a_mistyped_router_is_told_with_those_that_are_known(client: Client, end
         client.converse(modelId="thrifty", messages=HELLO)
 
 
+def test_routers_are_a_list(boto3_client: Any) -> None:
+    """The name of a file is none, though a text may be iterated."""
+    with pytest.raises(InvalidRequestError, match=r"routers is 'routers\.toml'\. Give a list"):
+        Client(boto3_client, routers="routers.toml")  # type: ignore[arg-type]  # that is the mistake
+
+
 def test_a_request_without_model_is_botocores_to_refuse(client: Client) -> None:
     """A missing or mistyped `modelId` gives botocore's own error."""
     with pytest.raises(Exception, match="modelId") as caught:

@@ -156,7 +156,7 @@ class TestRefused:
         [
             ((), "name at least one LOG"),
             (("chat.jsonl",), "the log names no model. Name one with --model"),
-            (("missing.jsonl",), "missing.jsonl, line 1: it can't be read"),
+            (("missing.jsonl",), "missing.jsonl: no such file or folder."),
             (
                 ("chat.jsonl", "--model", SONNET, "--placement", "best"),
                 "unknown placement 'best'. Known by name: none",

@@ -387,6 +387,17 @@ def test_a_propensity_is_what_the_draws_come_to(exploration: float, draw: float)
     assert decision.propensity > 0
 
 
+def test_a_model_whose_price_is_unknown_is_told_as_such() -> None:
+    """It may be as good as the fallback model, and is not chosen all the same."""
+    prompt = Prompt.of_text("Hi")
+    outline = prompt.outline(EstimatedTokens(), key=b"key")
+    free = dataclasses.replace(CATALOG.resolve(MICRO), price=None)
+    candidates = [(model, outline) for model in (free, CATALOG.resolve(PRO))]
+    decision = _exploring(0.0).decide(prompt, candidates, ledger=Ledger(), now=T0, draw=0.5)
+    assert decision.model.id == PRO
+    assert decision.reason.endswith(f"or its price is unknown ({MICRO})")
+
+
 def test_what_has_no_price_is_not_explored() -> None:
     """What can't be paid for knowingly isn't tried out, unless it is the fallback model."""
     free = dataclasses.replace(CATALOG.resolve(MICRO), price=None)

@@ -169,6 +169,8 @@ def _check_client(client: Any) -> None:
 
 
 def _checked(routers: Iterable[Router]) -> tuple[Router, ...]:
+    if isinstance(routers, str):
+        raise InvalidRequestError(f"routers is {routers!r}. Give a list of Router, or RouterRegistry(path=...).")
     found = tuple(routers)
     for router in found:
         if not isinstance(router, Router):

@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from pointsman.catalog import Catalog, Model
+from pointsman.cli.bills import NARROW
 from pointsman.cli.kept import kept_routers, region_here
+from pointsman.cli.layout import make_console
 from pointsman.cli.loading import load_function
 from pointsman.cli.prices import priced
 from pointsman.cli.replay import Replaying
@@ -39,6 +41,9 @@ def carry_out(wanted: Replaying) -> None:
     """
     for path in wanted.plots:
         check_plot(path)
+    for path in wanted.logs:
+        if not path.exists():
+            raise InvalidRequestError(f"{path}: no such file or folder.")
     placements = _placements(wanted)
     catalog = priced(Catalog.default(), wanted.prices)
     model = catalog.resolve(wanted.model) if wanted.model is not None else None
@@ -146,7 +151,8 @@ def _show(wanted: Replaying, replays: Replays, about: dict[str, str]) -> None:
     if wanted.as_json:
         print(json.dumps({"about": about, **replays.to_dict()}, indent=2, ensure_ascii=False))
     else:
-        print_figures(about, [table_of(replays)], remarks_of(replays), {"Plot": wanted.plots})
+        told = table_of(replays, narrow=make_console().width < NARROW)
+        print_figures(about, [told], remarks_of(replays), {"Plot": wanted.plots})
 
 
 def _listed(skipped: Mapping[str, int]) -> str:

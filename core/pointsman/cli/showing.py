@@ -13,10 +13,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from pointsman.ask.report import printable
+from pointsman.cli.layout import make_console
 from pointsman.evaluation.tables import SHARES, Cell, Table
 from pointsman.evaluation.trial import Progress as Told
-
-_PIPED_WIDTH = 160
 
 
 @contextmanager
@@ -39,9 +38,7 @@ def print_figures(
     about: Mapping[str, str], tables: Sequence[Table], remarks: Sequence[str], written: Mapping[str, Sequence[Path]]
 ) -> None:
     """What was done, the tables, what is to be known of them, and the files that were written, by what they are."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPED_WIDTH)
+    console = make_console()
     for name, text in about.items():
         console.print(Text.assemble((f"{name:<11}", "dim"), printable(text)))
     for table in tables:

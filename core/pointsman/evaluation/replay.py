@@ -317,7 +317,9 @@ class _Account:
     def _priced(self, model: Model, usage: Usage) -> tuple[tuple[float, ...], float]:
         """The buckets in micro-dollars, and what the same would have cost without caching."""
         if model.price is None:
-            raise InvalidRequestError(f"the price of {model.id} isn't known. Name it with --price, or replace(model).")
+            raise InvalidRequestError(
+                f"the price of {model.id} isn't known. Name it: --price ID=IN,OUT, or Price(...)."
+            )
         price = model.price.at(usage.input_tokens) if model.price.tiers else model.price
         # Kept with its price, so that no other can come to have the same id.
         known = self._rates.get(id(price))

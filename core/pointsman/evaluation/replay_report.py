@@ -87,7 +87,8 @@ def remarks_of(replays: Replays) -> tuple[str, ...]:
     if (owners := first.owners) is not None:
         changes = [_change(name, replay.owners) for name, replay in replays.replays.items() if replay.owners]
         told.append(
-            f"The log tells what {_requests(owners.requests)} came to: {_dollars(owners.billed)} USD at these prices. "
+            f"The log tells what {_requests(owners.requests)} came to, by the tokens that were billed (the table's are "
+            f"estimated): {_dollars(owners.billed)} USD at these prices. "
             f"Against that, {', '.join(changes)}."
         )
     asked = {name: _shares(replay) for name, replay in replays.replays.items() if len(replay.requests_of) > 1}

@@ -253,7 +253,9 @@ def choose(
         loss = abs(min(gain, 0.0))
         return chosen, f"cheaper, and expected to lose {loss:.2f} against {anchor.model.id}, of the {d:.2f} allowed"
     if len(admitted) == 1:
-        return anchor, f"fallback model: no other is expected to come within {d:.2f} of it"
+        unpriced = ", ".join(one.model.id for one in candidates if one.expected_cost is None)
+        unknown = f", or its price is unknown ({unpriced})" if unpriced else ""
+        return anchor, f"fallback model: no other is expected to come within {d:.2f} of it{unknown}"
     if min(admitted, key=lambda one: one.expected_cost or 0) is not anchor:
         return anchor, "fallback model: another is cheaper for this request, but costs more in those that follow"
     return anchor, "fallback model: the cheapest for this request"
@@ -451,4 +453,4 @@ def _expected_output(prompt: Prompt, predicted: float) -> int:
 
 
 def _told(cost: Decimal | None) -> str | None:
-    return None if cost is None else str(cost)
+    return None if cost is None else f"{cost:f}"

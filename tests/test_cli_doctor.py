@@ -205,6 +205,10 @@ def test_a_broken_routers_file_fails_and_a_good_one_is_read(examine: Examine, ho
         "response_quality_difference = 0.1\n"
     )
     assert examine("--engine", "extract")["routers file"]["found"] == f"{file} holds mine."
+    file.write_text(file.read_text().replace("nova-lite-v1:0", "nova-lite-v1:00"))
+    mistyped = examine("--engine", "extract")["routers file"]
+    assert mistyped["state"] == "failed"
+    assert "names amazon.nova-lite-v1:00" in mistyped["found"] and "amazon.nova-lite-v1:0?" in mistyped["found"]
 
 
 def test_missing_weights_are_told_with_the_command_that_brings_them(

@@ -21,8 +21,9 @@ from rich.text import Text
 import pointsman
 from pointsman.ask import CallFailedError
 from pointsman.ask.connection import KEY_VARIABLE, Connection, calls_to, configured_endpoint, connect
+from pointsman.ask.unlisted import is_known, meant
 from pointsman.bedrock import Session, aws_session, check_region, configured_region
-from pointsman.catalog import Catalog
+from pointsman.catalog import Catalog, named_by
 from pointsman.cli.doctor import Examination
 from pointsman.cli.endpoints import own_endpoint
 from pointsman.cli.kept import kept_routers, routers_file
@@ -247,6 +248,13 @@ def _file() -> Finding:
     created = [one for one in kept_routers(region=_ANY_REGION).records() if one.type != "default"]
     if not created:
         return Finding("routers file", "ok", f"{path} holds none yet.", "`pointsman routers create` makes one.")
+    catalog = Catalog.default()
+    for router in created:
+        for arn in (*router.models, router.fallback_model):
+            model_id = named_by(arn) or arn
+            if not is_known(catalog, model_id):
+                found = f"{router.name} in {path} names {model_id}, which the catalogue doesn't hold{meant(model_id)}."
+                return Finding("routers file", "failed", found, "Without its price it is chosen as the fallback only.")
     return Finding("routers file", "ok", f"{path} holds {', '.join(one.name for one in created)}.")
 
 

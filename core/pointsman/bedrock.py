@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pointsman.cache import Refusal
@@ -158,6 +159,7 @@ def configured_region(named: str | None = None) -> str | None:
     return found
 
 
+@cache
 def check_region(region: str) -> str:
     """The Region, if a partition of AWS has names like it, by the SDK's own data: one that is too new for that passes.
 

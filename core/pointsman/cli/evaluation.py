@@ -10,6 +10,7 @@ import typer
 
 from pointsman.ask.connection import KEY_VARIABLE
 from pointsman.cli.completing import router_names
+from pointsman.cli.prices import is_amount
 from pointsman.errors import InvalidRequestError
 
 
@@ -166,13 +167,6 @@ def evaluate(
 def _price(text: str) -> tuple[str, str, str]:
     model, _, prices = text.rpartition("=")
     both = prices.split(",")
-    if not model or len(both) != 2 or not all(_is_amount(one) for one in both):
+    if not model or len(both) != 2 or not all(is_amount(one) for one in both):
         raise InvalidRequestError(f"--price {text!r} is not of the form ID=IN,OUT, such as my-model=0.25,1.25.")
     return model, both[0], both[1]
-
-
-def _is_amount(text: str) -> bool:
-    try:
-        return 0 <= float(text) < float("inf")
-    except ValueError:
-        return False

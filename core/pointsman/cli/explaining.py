@@ -39,7 +39,7 @@ from pointsman.evaluation.findings import Explanation, Finding, Passed, Told
 from pointsman.evaluation.parting import Parting
 from pointsman.evaluation.policies import PLACEMENTS, PlacementPolicy, as_written
 from pointsman.evaluation.replay import bounds_of, replay
-from pointsman.evaluation.replay_report import Replays, remarks_of
+from pointsman.evaluation.replay_report import Replays, counted, remarks_of
 from pointsman.evaluation.traffic import RecordedRequest
 from pointsman.evaluation.traffic.lines import files_of
 from pointsman.evaluation.trial import Progress
@@ -76,7 +76,7 @@ def carry_out(wanted: Explaining) -> None:
     skipped: Counter[str] = Counter()
     requests = read_log(*files, skipped=skipped, found=found)
     if not requests:
-        why = "; ".join(f"{_counted(count)} passed over, {reason}" for reason, count in skipped.items())
+        why = "; ".join(f"{counted(count)} passed over, {reason}" for reason, count in skipped.items())
         raise InvalidRequestError(f"there is nothing to explain: {why or 'the logs are empty'}.")
     if wanted.diff and len(requests) < 2:
         raise InvalidRequestError("--diff compares at least two requests: name two FILEs, or one that holds several.")
@@ -198,7 +198,7 @@ def _conversation(
         _unbroken(console, told, show_text=wanted.show_text)
     for finding in told.findings:
         _finding(console, finding, told, show_text=wanted.show_text)
-    passed_over = [f"Passed over: {_counted(count)}, {why}." for why, count in skipped.items()]
+    passed_over = [f"Passed over: {counted(count)}, {why}." for why, count in skipped.items()]
     for remark in (*passed_over, *_reservations(requests), _ESTIMATED):
         print_remark(console, remark)
 
@@ -249,7 +249,7 @@ def _finding(console: Console, finding: Finding, told: Told, *, show_text: bool)
     count = len(finding.requests)
     if finding.lost_tokens:
         each = "" if finding.lost is None else f", {dollars(finding.lost / count)} USD per request"
-        console.print(f"Lost: {finding.lost_tokens:,} tokens in {_counted(count)}{each}.")
+        console.print(f"Lost: {finding.lost_tokens:,} tokens in {counted(count)}{each}.")
     console.print(printable(cause.advice))
     console.print()
 
@@ -351,7 +351,3 @@ def _reservations(requests: Sequence[Sent]) -> list[str]:
 
 def _conversations(count: int) -> str:
     return "1 conversation" if count == 1 else f"{count:,} conversations"
-
-
-def _counted(count: int) -> str:
-    return "1 request" if count == 1 else f"{count:,} requests"

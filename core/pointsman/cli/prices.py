@@ -51,12 +51,13 @@ def priced(catalog: Catalog, prices: Iterable[NamedPrice]) -> Catalog:
 def _named(text: str) -> NamedPrice:
     model, _, prices = text.rpartition("=")
     amounts = tuple(prices.split(","))
-    if not model or not 2 <= len(amounts) <= 5 or not all(_is_amount(one) for one in amounts):
+    if not model or not 2 <= len(amounts) <= 5 or not all(is_amount(one) for one in amounts):
         raise InvalidRequestError(f"--price {text!r} is not of the form ID=IN,OUT,READ,5M,1H: two to five prices.")
     return model, amounts
 
 
-def _is_amount(text: str) -> bool:
+def is_amount(text: str) -> bool:
+    """Whether a text is a price: a number that is neither negative nor endless."""
     try:
         return 0 <= float(text) < float("inf")
     except ValueError:

@@ -87,7 +87,7 @@ def remarks_of(replays: Replays) -> tuple[str, ...]:
     if (owners := first.owners) is not None:
         changes = [_change(name, replay.owners) for name, replay in replays.replays.items() if replay.owners]
         told.append(
-            f"The log tells what {_requests(owners.requests)} came to, by the tokens that were billed (the table's are "
+            f"The log tells what {counted(owners.requests)} came to, by the tokens that were billed (the table's are "
             f"estimated): {_dollars(owners.billed)} USD at these prices. "
             f"Against that, {', '.join(changes)}."
         )
@@ -96,7 +96,7 @@ def remarks_of(replays: Replays) -> tuple[str, ...]:
         told.append(f"Models: {asked.popitem()[1]} of the requests.")
     else:
         told += [f"Models with {name}: {shares} of the requests." for name, shares in asked.items()]
-    told += [f"Passed over: {_requests(count)}, {why}." for why, count in replays.skipped.items()]
+    told += [f"Passed over: {counted(count)}, {why}." for why, count in replays.skipped.items()]
     if not first.usage.output_tokens:
         told.append("No output is told: the bills are of the prompts alone.")
     told.append("No token is taken to live longer than it was written for; each replay starts with empty caches.")
@@ -138,5 +138,6 @@ def _dollars(amount: Decimal) -> str:
     return money(float(amount))
 
 
-def _requests(count: int) -> str:
+def counted(count: int) -> str:
+    """So many requests, in words."""
     return "1 request" if count == 1 else f"{count:,} requests"
